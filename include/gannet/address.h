@@ -48,7 +48,7 @@ struct IpAddress {
   [[nodiscard]] constexpr bool is_any() const { return bytes == std::array<std::byte, 16>{}; }
   [[nodiscard]] constexpr bool is_loopback() const {
     if (is_ipv4()) return bytes[0] == std::byte{127};
-    return *this == IpAddress{Family::ipv6, {{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{1}}};
+    return *this == IpAddress{Family::ipv6, {{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{1}}}};
   }
   [[nodiscard]] constexpr bool is_multicast() const {
     return is_ipv4() ? (bytes[0] & std::byte{0xf0}) == std::byte{0xe0} : bytes[0] == std::byte{0xff};

@@ -1,0 +1,63 @@
+// Ethernet frames: the link header before every packet.
+//
+//    0            6            12    14
+//   +------------+------------+-----+------------------
+//   | destination|   source   |type | packet, padding ...      RFC 894; an 802.1Q tag puts 4 bytes before the type;
+//   +------------+------------+-----+------------------        below 0x0600 the type is a length, and LLC/SNAP follows (RFC 1042).
+//
+// Thread: any; there is no state.  Allocates: only to_string().
+// Sources: RFC 894; RFC 1042; RFC 1122 2.3.3; IEEE 802.1Q; RFC 1112 6.4 and RFC 2464 section 7 (groups).
+#pragma once
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <gannet/address.h>
+#include <gannet/result.h>
+
+#include "wire/drop.h"
+
+namespace gannet::wire {
+
+struct MacAddress {
+  std::array<std::byte, 6> bytes{};
+
+  static constexpr MacAddress broadcast() {
+    MacAddress mac;
+    mac.bytes.fill(std::byte{0xff});
+    return mac;
+  }
+  // The group address on the link for a multicast IP address: 01:00:5e and 23 bits of it, or 33:33 and 32 bits.
+  static constexpr MacAddress of_group(const IpAddress& group) {
+    const auto& ip = group.bytes;
+    if (group.is_ipv4()) return {{std::byte{0x01}, std::byte{0x00}, std::byte{0x5e}, ip[1] & std::byte{0x7f}, ip[2], ip[3]}};
+    return {{std::byte{0x33}, std::byte{0x33}, ip[12], ip[13], ip[14], ip[15]}};
+  }
+  // "02:00:00:00:00:01", with ':' or '-'. EINVAL with a sentence otherwise.
+  static Result<MacAddress> parse(std::string_view text);
+
+  [[nodiscard]] constexpr bool is_broadcast() const { return *this == broadcast(); }
+  // Group bit set: multicast or broadcast.
+  [[nodiscard]] constexpr bool is_multicast() const { return (bytes[0] & std::byte{1}) != std::byte{0}; }
+  [[nodiscard]] constexpr bool is_zero() const { return *this == MacAddress{}; }
+  [[nodiscard]] std::string to_string() const;
+
+  friend constexpr bool operator==(const MacAddress&, const MacAddress&) = default;
+  friend constexpr auto operator<=>(const MacAddress&, const MacAddress&) = default;
+};
+
+inline constexpr std::size_t ethernet_header_size = 14;
+inline constexpr std::size_t vlan_tag_size = 4;
+inline constexpr std::size_t llc_snap_size = 8;
+
+inline constexpr std::uint16_t ethertype_ipv4 = 0x0800;
+inline constexpr std::uint16_t ethertype_arp = 0x0806;
+inline constexpr std::uint16_t ethertype_vlan = 0x8100;
+inline constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
+
+}  // namespace gannet::wire
