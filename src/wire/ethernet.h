@@ -12,6 +12,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <span>
 #include <string>
@@ -20,7 +21,9 @@
 #include <gannet/address.h>
 #include <gannet/result.h>
 
+#include "base/assert.h"
 #include "wire/drop.h"
+#include "wire/endian.h"
 
 namespace gannet::wire {
 
@@ -51,13 +54,49 @@ struct MacAddress {
   friend constexpr auto operator<=>(const MacAddress&, const MacAddress&) = default;
 };
 
+[[nodiscard]] inline MacAddress load_mac(std::span<const std::byte> at, std::size_t offset) {
+  MacAddress mac;
+  std::memcpy(mac.bytes.data(), at.data() + offset, mac.bytes.size());
+  return mac;
+}
+inline void store_mac(std::span<std::byte> at, std::size_t offset, const MacAddress& mac) {
+  std::memcpy(at.data() + offset, mac.bytes.data(), mac.bytes.size());
+}
+
 inline constexpr std::size_t ethernet_header_size = 14;
 inline constexpr std::size_t vlan_tag_size = 4;
-inline constexpr std::size_t llc_snap_size = 8;
 
 inline constexpr std::uint16_t ethertype_ipv4 = 0x0800;
 inline constexpr std::uint16_t ethertype_arp = 0x0806;
 inline constexpr std::uint16_t ethertype_vlan = 0x8100;
 inline constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
+
+struct Ethernet {
+  MacAddress dst;
+  MacAddress src;
+  std::uint16_t type;                  // the EtherType, past a VLAN tag and LLC/SNAP
+  std::uint16_t vlan;                  // the VLAN ID; 0 where there is no tag, or one that only carries a priority
+  std::size_t header_size;             // bytes before the payload: what to trim from the frame
+  std::span<const std::byte> payload;  // with the padding that short frames get; inside the frame that was parsed
+};
+
+// The rare forms: a VLAN tag, or a length with LLC/SNAP in place of the type.
+[[nodiscard]] std::expected<Ethernet, Drop> parse_tagged_or_llc(std::span<const std::byte> frame);
+
+[[nodiscard]] inline std::expected<Ethernet, Drop> parse_ethernet(std::span<const std::byte> frame) {
+  if (frame.size() < ethernet_header_size) return std::unexpected(Drop::ethernet_truncated);
+  const std::uint16_t type = load_be16(frame, 12);
+  if (type < 0x0600 || type == ethertype_vlan) [[unlikely]]
+    return parse_tagged_or_llc(frame);
+  return Ethernet{load_mac(frame, 0), load_mac(frame, 6), type, 0, ethernet_header_size, frame.subspan(ethernet_header_size)};
+}
+
+// Writes the header at the start of `frame`.
+inline void emit_ethernet(const MacAddress& dst, const MacAddress& src, std::uint16_t type, std::span<std::byte> frame) {
+  ASSERT(frame.size() >= ethernet_header_size);
+  store_mac(frame, 0, dst);
+  store_mac(frame, 6, src);
+  store_be16(frame, 12, type);
+}
 
 }  // namespace gannet::wire
