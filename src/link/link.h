@@ -14,6 +14,7 @@
 #include "base/frame.h"
 #include "base/time.h"
 #include "wire/drop.h"
+#include "wire/endian.h"
 #include "wire/ethernet.h"
 
 namespace gannet::link {
@@ -21,10 +22,17 @@ namespace gannet::link {
 inline constexpr std::size_t batch_size = 64;  // frames that the engine moves at a time
 
 struct Caps {
-  std::string name;                     // for people: "tap gannet0", "memory"
-  std::size_t mtu = 1500;               // bytes of IP packet; an Ethernet frame is up to 14 (VLAN: 18) bytes longer
-  wire::MacAddress mac{};               // our address on the link
-  bool ethernet = true;                 // frames begin with an Ethernet header; otherwise with the IP header
+  std::string name;        // for people: "tap gannet0", "memory"
+  std::size_t mtu = 1500;  // bytes of IP packet; an Ethernet frame is up to 14 (VLAN: 18) bytes longer
+  wire::MacAddress mac{};  // our address on the link
+  bool ethernet = true;    // frames begin with an Ethernet header; otherwise with the IP header
+
+  // Whether the MTU allows this frame; an 802.1Q tag comes on top of it.
+  [[nodiscard]] bool fits(std::span<const std::byte> frame) const {
+    const std::size_t largest = ethernet ? mtu + wire::ethernet_header_size : mtu;
+    if (frame.size() <= largest) return true;
+    return ethernet && wire::load_be16(frame, 12) == wire::ethertype_vlan && frame.size() <= largest + wire::vlan_tag_size;
+  }
 };
 
 // Frames and bytes that passed, and frames that died here, by reason. Written by the engine, readable from any thread.
@@ -44,15 +52,18 @@ class Link {
   // Fills the empty frames at the front of `into` with what has arrived, each from `pools`; returns how many. What finds no frame is counted.
   virtual std::size_t receive(std::span<Frame> into, FramePools& pools, Time now) = 0;
 
-  // Sends frames from the front of the batch and leaves them empty; returns how many it took. The unsent tail stays with the caller, who tries again when
-  // the link is writable. A frame that can never be sent is taken and counted under its reason.
+  // Sends frames from the front of the batch and leaves them empty; returns how many it took. The unsent tail stays with the caller, who tries again
+  // when the link is writable. A frame that can never be sent is taken and counted under its reason.
   virtual std::size_t send(std::span<Frame> frames, Time now) = 0;
 
   // Readable when receive() has something, or -1 when there is nothing to wait on.
   [[nodiscard]] virtual int fd() const = 0;
 
-  // When receive() or send() must be called again without any arrival (a delayed frame comes due).
+  // When receive() must be called again without any arrival (a delayed frame, of either direction, comes due).
   [[nodiscard]] virtual Time next_wakeup() const { return never; }
+
+  // The link that this one wraps, whose counters go on beside our own; null where there is none. What a wrapper drops, the wrapped link never saw.
+  [[nodiscard]] virtual const Link* wrapped() const { return nullptr; }
 };
 
 }  // namespace gannet::link

@@ -7,7 +7,6 @@
 
 #include "base/assert.h"
 #include "link/frame_ring.h"
-#include "wire/endian.h"
 
 namespace gannet::link {
 namespace {
@@ -18,12 +17,6 @@ std::uint64_t number_of(std::span<const std::byte, 6> mac) {
   std::uint64_t number = 0;
   for (const std::byte byte : mac) number = number << 8 | std::to_integer<std::uint64_t>(byte);
   return number;
-}
-
-bool is_too_long(std::span<const std::byte> frame, std::size_t mtu) {
-  if (frame.size() <= mtu + wire::ethernet_header_size) return false;
-  const bool tagged = wire::load_be16(frame, 12) == wire::ethertype_vlan;
-  return !tagged || frame.size() > mtu + largest_header;
 }
 
 }  // namespace
@@ -167,7 +160,7 @@ std::size_t MemoryLink::send(std::span<Frame> frames, Time /*now*/) {
 }
 
 void MemoryLink::send_one(std::span<const std::byte> frame) {
-  if (is_too_long(frame, caps_.mtu)) return counters_.drop(Drop::frame_too_long);
+  if (!caps_.fits(frame)) return counters_.drop(Drop::frame_too_long);
   counters_.frames_out.add();
   counters_.bytes_out.add(frame.size());
 
