@@ -16,27 +16,28 @@ enum class Option : std::uint8_t {
   reuse_port,      // SO_REUSEPORT, 0 or 1: unicast datagrams are spread over the sockets by a hash of the flow
 
   // What goes out.
-  ttl,              // IP_TTL, 1-255, or -1 for the default (64)
-  tos,              // IP_TOS, 0-255: DSCP and ECN
-  multicast_ttl,    // IP_MULTICAST_TTL, 0-255, or -1 for the default (1)
-  multicast_loop,   // IP_MULTICAST_LOOP, 0 or 1 (default): members on this host hear what it sends
-  pmtu_discovery,   // IP_MTU_DISCOVER, see PmtuDiscovery
-  no_checksum,      // SO_NO_CHECK, 0 or 1: send IPv4 datagrams with no UDP checksum (RFC 1122 4.1.3.4)
-  segment_size,     // UDP_SEGMENT, bytes: every send is cut into datagrams of this size; 0 is off
+  ttl,             // IP_TTL, 1-255, or -1 for the default (64)
+  tos,             // IP_TOS, 0-255: DSCP and ECN
+  multicast_ttl,   // IP_MULTICAST_TTL, 0-255, or -1 for the default (1)
+  multicast_loop,  // IP_MULTICAST_LOOP, 0 or 1 (default): members on this host hear what it sends
+  pmtu_discovery,  // IP_MTU_DISCOVER, see PmtuDiscovery
+  no_checksum,     // SO_NO_CHECK, 0 or 1: send IPv4 datagrams with no UDP checksum (RFC 1122 4.1.3.4)
+  segment_size,    // UDP_SEGMENT, bytes: every send is cut into datagrams of this size; 0 is off
 
   // What comes in.
-  receive_metadata,  // 0 or 1 (default): local address, interface, TTL and TOS of each datagram
-  timestamp,         // SO_TIMESTAMPNS, 0 (default) or 1: receive time of each datagram
-  receive_errors,    // IP_RECVERR, 0 or 1: ICMP errors of unconnected sends too are queued for receive_error()
-  require_checksum,  // 0 (default) or 1: IPv4 datagrams without a UDP checksum are dropped; ours only (RFC 1122 4.1.3.4 "MAY")
-  multicast_all,     // IP_MULTICAST_ALL, 0 or 1 (default): receive from groups that other sockets of the host have joined
+  receive_metadata,    // 0 or 1 (default): local address, interface, TTL and TOS of each datagram
+  timestamp,           // SO_TIMESTAMPNS, 0 (default) or 1: receive time of each datagram
+  receive_errors,      // IP_RECVERR, 0 or 1 (default; Linux's is 0): ICMP errors, of unconnected sends too, are queued for receive_error()
+  require_checksum,    // 0 (default) or 1: IPv4 datagrams without a UDP checksum are dropped; ours only (RFC 1122 4.1.3.4 "MAY")
+  multicast_all,       // IP_MULTICAST_ALL, 0 or 1 (default): receive from groups that other sockets of the host have joined
   receive_ip_options,  // IP_RECVOPTS, 0 (default) or 1: the datagram's IP options come with it
   segment_coalescing,  // UDP_GRO, 0 (default) or 1: datagrams of one flow may arrive as one buffer, cut at segment_size
 
   // To ask only; setting them is EINVAL.
-  mtu,            // IP_MTU of a connected socket: bytes of IP packet
-  error,          // SO_ERROR: the pending error as an errno, cleared by asking
-  overflow_count  // SO_RXQ_OVFL: datagrams dropped so far because the receive queue was full
+  mtu,               // IP_MTU of a connected socket: bytes of IP packet
+  error,             // SO_ERROR: the pending error as an errno, cleared by asking
+  overflow_count,    // SO_RXQ_OVFL: datagrams dropped so far because the receive queue was full
+  segment_fallbacks  // sends with a segment size that went out one by one, because the path cannot segment
 };
 
 enum class PmtuDiscovery : int {

@@ -1,7 +1,7 @@
 // A UDP socket: over the kernel's sockets by default, over a Host of ours by one more argument. The same calls mean the same in both.
 //
 //   auto socket = gannet::Socket::open().value();                         // the kernel's UDP
-//   socket.bind(gannet::Address::parse("127.0.0.1:65433").value()).value();
+//   socket.bind("127.0.0.1:65433").value();
 //   std::array<std::byte, 1024> buffer;
 //   while (auto datagram = socket.receive(buffer)) socket.send_to(datagram->data, datagram->peer).value();
 //
@@ -9,8 +9,11 @@
 // are the owner's own business. Blocking calls restart after a signal.
 // Errors: Result carries an errno and a sentence. A truncated datagram is not an error: it says so. An ICMP error never fails receive() of
 // an unconnected socket: it waits in receive_error(). On a connected socket it fails one call, as on Linux (ECONNREFUSED, EHOSTUNREACH, ...).
+// Addresses as text ("127.0.0.1:65433", "[::1]:53") are EINVAL where they are none; no names are looked up.
+// An IPv6 socket speaks IPv4 too: give it IPv4 addresses, it shows IPv4 addresses, never the v4-mapped ones of the kernel's API.
 // Sources: RFC 768; RFC 1122 4.1; RFC 3678 (source filters); RFC 8085.
 #pragma once
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -32,10 +35,18 @@ class Provider;
 // Until when a call may wait: a time from now, a moment, or one of the two extremes.
 class Deadline {
  public:
-  Deadline(std::chrono::nanoseconds from_now)  // implicit: receive(buffer, 500ms)
-      : at_(from_now == from_now.max()     ? std::chrono::steady_clock::time_point::max()
-            : from_now <= from_now.zero() ? std::chrono::steady_clock::time_point::min()
-                                          : std::chrono::steady_clock::now() + from_now) {}
+  // Implicit, so that receive(buffer, 500ms) reads as it should. Zero or less does not wait; longer than a lifetime waits for ever.
+  template <class Rep, class Period>
+  Deadline(std::chrono::duration<Rep, Period> from_now) {
+    using Clock = std::chrono::steady_clock;
+    if (from_now <= from_now.zero()) {
+      at_ = Clock::time_point::min();
+    } else if (std::chrono::duration<double>(from_now) > std::chrono::years(100)) {
+      at_ = Clock::time_point::max();
+    } else {
+      at_ = Clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(from_now);
+    }
+  }
   Deadline(std::chrono::steady_clock::time_point at) : at_(at) {}
   static Deadline forever() { return std::chrono::nanoseconds::max(); }
   static Deadline now() { return std::chrono::nanoseconds::zero(); }  // do not wait: EAGAIN
@@ -43,32 +54,47 @@ class Deadline {
   [[nodiscard]] std::chrono::steady_clock::time_point at() const { return at_; }
   [[nodiscard]] bool is_forever() const { return at_ == std::chrono::steady_clock::time_point::max(); }
   [[nodiscard]] bool is_now() const { return at_ == std::chrono::steady_clock::time_point::min(); }
+  // From now on; zero once it has passed, max() where it never does.
+  [[nodiscard]] std::chrono::nanoseconds left() const {
+    if (is_forever()) return std::chrono::nanoseconds::max();
+    if (is_now()) return std::chrono::nanoseconds::zero();
+    const std::chrono::nanoseconds left = at_ - std::chrono::steady_clock::now();
+    return left < left.zero() ? left.zero() : left;
+  }
 
  private:
   std::chrono::steady_clock::time_point at_;
 };
 
+// The options of an IPv4 header, as on the wire.
+struct IpOptions {
+  std::array<std::byte, 40> bytes{};
+  std::uint8_t size = 0;
+
+  [[nodiscard]] std::span<const std::byte> view() const { return std::span(bytes).first(size); }
+};
+
 // A received datagram: its bytes, and all that came with them.
 struct Datagram {
-  std::span<std::byte> data;       // what was received, at the front of `buffer`
-  std::span<std::byte> buffer;     // receive_batch(): the caller's room for it
-  std::size_t length = 0;          // of the whole datagram, also when data is less
-  Address peer;                    // who sent it
-  Address local;                   // the address it was sent to, which may be a group or a broadcast address (RFC 1122 4.1.3.5)
-  std::uint32_t interface = 0;     // index of the interface it came by; 0: not known
-  int ttl = -1;                    // as received; -1: not known
-  std::uint8_t tos = 0;            // DSCP and ECN, as received
-  std::uint16_t segment_size = 0;  // nonzero: several datagrams of one flow, each of this size but the last
-  bool truncated = false;          // the buffer was too small; the rest is lost
+  std::span<std::byte> data{};                        // what was received, at the front of `buffer`
+  std::span<std::byte> buffer{};                      // receive_batch(): the caller's room for it
+  std::size_t length = 0;                             // of the whole datagram, also when data is less
+  Address peer{};                                     // who sent it
+  Address local{};                                    // the address it was sent to, which may be a group or a broadcast address (RFC 1122 4.1.3.5)
+  std::uint32_t interface = 0;                        // index of the interface it came by; 0: not known
+  int ttl = -1;                                       // as received; -1: not known
+  std::uint8_t tos = 0;                               // DSCP and ECN, as received
+  std::uint16_t segment_size = 0;                     // nonzero: several datagrams of one flow, each of this size but the last
+  bool truncated = false;                             // the buffer was too small; the rest is lost
   std::chrono::system_clock::time_point timestamp{};  // with Option::timestamp; else zero
-  std::span<const std::byte> ip_options;              // with Option::receive_ip_options; valid until the next receive on this socket
+  IpOptions ip_options{};                             // with Option::receive_ip_options; else empty
 
   [[nodiscard]] std::uint8_t ecn() const { return tos & 3; }
 };
 
 // A datagram to send, with what it may choose for itself; what is left at its default is the socket's.
 struct Outgoing {
-  std::span<const std::byte> data;
+  std::span<const std::byte> data{};
   Address to{};                    // port 0: the connected peer
   Address source{};                // not any: send from this address of ours; its port is ignored (RFC 1122 4.1.3.5)
   std::uint32_t interface = 0;     // index; nonzero: leave by this interface
@@ -80,13 +106,13 @@ struct Outgoing {
 // An error that the network (ICMP) or the host reported about an earlier send.
 struct SocketError {
   enum class Origin : std::uint8_t { local, icmp, icmpv6 };
-  int code = 0;                 // errno: ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ...
+  int code = 0;  // errno: ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ...
   Origin origin = Origin::local;
-  std::uint8_t type = 0;        // of the ICMP message
-  std::uint8_t icmp_code = 0;   // likewise
-  std::uint32_t mtu = 0;        // with EMSGSIZE: the path's MTU
-  Address peer;                 // to whom the datagram was sent
-  IpAddress offender;           // who reported it
+  std::uint8_t type = 0;       // of the ICMP message
+  std::uint8_t icmp_code = 0;  // likewise
+  std::uint32_t mtu = 0;       // with EMSGSIZE: the path's MTU
+  Address peer{};              // to whom the datagram was sent
+  IpAddress offender{};        // who reported it
 };
 
 class Socket {
@@ -101,10 +127,13 @@ class Socket {
 
   // EADDRINUSE, EADDRNOTAVAIL, EINVAL when bound already. Port 0 takes an unpredictable free one (RFC 6056).
   Result<void> bind(const Address& local);
-  // Sets the default peer and filters all others out; may be called again for another peer. ENETUNREACH without a route.
+  Result<void> bind(std::string_view local);
+  // Sets the default peer and filters all others out; may be called again for another peer. ENETUNREACH without a route; EINVAL (port 0).
   Result<void> connect(const Address& peer);
+  Result<void> connect(std::string_view peer);
   // Back to no peer; a bound address stays bound. ENOTCONN never: it is harmless.
   Result<void> disconnect();
+  // Every later call, and every call that waits now, is EBADF. The port is free when the last of them has returned.
   Result<void> close();
 
   [[nodiscard]] Result<Address> local_address() const;
@@ -114,15 +143,17 @@ class Socket {
   // the path's MTU where pmtu_discovery says so. EDESTADDRREQ, EACCES (broadcast), ENETUNREACH, EINVAL (port 0).
   Result<std::size_t> send(std::span<const std::byte> data, Deadline deadline = Deadline::forever());
   Result<std::size_t> send_to(std::span<const std::byte> data, const Address& to, Deadline deadline = Deadline::forever());
+  Result<std::size_t> send_to(std::span<const std::byte> data, std::string_view to, Deadline deadline = Deadline::forever());
   Result<std::size_t> send(const Outgoing& datagram, Deadline deadline = Deadline::forever());
-  // Sends from the front of the batch; returns how many datagrams went out, at least one. An error is about the first; the rest are still the caller's.
+  // Sends from the front of the batch; returns how many datagrams went out, at least one. An error is about the first; the rest are still the
+  // caller's.
   Result<std::size_t> send_batch(std::span<const Outgoing> batch, Deadline deadline = Deadline::forever());
 
   // Waits for one datagram. EAGAIN when the deadline passes.
   Result<Datagram> receive(std::span<std::byte> buffer, Deadline deadline = Deadline::forever());
   // Waits for one, then takes what else is there; fills from the front, each into its own `buffer`; returns how many.
   Result<std::size_t> receive_batch(std::span<Datagram> batch, Deadline deadline = Deadline::forever());
-  // The same into memory of the socket's: each `data` is valid until the next call of receive_borrowed() by any thread, or close().
+  // The same into memory of the socket's, for one thread at a time (EBUSY): each `data` is valid until the next call of receive_borrowed().
   Result<std::span<const Datagram>> receive_borrowed(std::size_t most = 64, Deadline deadline = Deadline::forever());
   // Looks at the next datagram and leaves it there.
   Result<Datagram> peek(std::span<std::byte> buffer, Deadline deadline = Deadline::forever());
@@ -133,8 +164,10 @@ class Socket {
   [[nodiscard]] Result<int> get(Option option) const;
   Result<void> set_ip_options(std::span<const std::byte> options);  // IPv4 options for every datagram sent; up to 40 bytes, padded to 4
 
-  // Groups. Interface 0: the one the route to the group names. EADDRINUSE when joined already, EADDRNOTAVAIL when not joined.
+  // Groups. Interface 0: the one the route to the group names. EADDRINUSE when joined already, EADDRNOTAVAIL when not joined, ENODEV without an
+  // interface.
   Result<void> join(const IpAddress& group, std::uint32_t interface = 0);
+  Result<void> join(std::string_view group, std::uint32_t interface = 0);
   Result<void> leave(const IpAddress& group, std::uint32_t interface = 0);
   Result<void> join_source(const IpAddress& group, const IpAddress& source, std::uint32_t interface = 0);
   Result<void> leave_source(const IpAddress& group, const IpAddress& source, std::uint32_t interface = 0);
