@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <gannet/result.h>
 
@@ -45,7 +46,7 @@ struct IpAddress {
     return std::to_integer<std::uint32_t>(bytes[0]) << 24 | std::to_integer<std::uint32_t>(bytes[1]) << 16 |
            std::to_integer<std::uint32_t>(bytes[2]) << 8 | std::to_integer<std::uint32_t>(bytes[3]);
   }
-  [[nodiscard]] constexpr bool is_any() const { return bytes == std::array<std::byte, 16>{}; }
+  [[nodiscard]] constexpr bool is_any() const { return *this == any(family); }
   [[nodiscard]] constexpr bool is_loopback() const {
     if (is_ipv4()) return bytes[0] == std::byte{127};
     return *this == IpAddress{Family::ipv6, {{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{1}}}};
@@ -62,7 +63,14 @@ struct IpAddress {
   }
   [[nodiscard]] std::string to_string() const;
 
-  friend constexpr bool operator==(const IpAddress&, const IpAddress&) = default;
+  // Compared for every datagram: as words, where a default would go byte by byte.
+  friend constexpr bool operator==(const IpAddress& a, const IpAddress& b) {
+    if (std::is_constant_evaluated()) return a.family == b.family && a.bytes == b.bytes;
+    std::uint64_t x[2], y[2];
+    std::memcpy(x, a.bytes.data(), sizeof x);
+    std::memcpy(y, b.bytes.data(), sizeof y);
+    return a.family == b.family && ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+  }
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
 };
 

@@ -4,8 +4,8 @@
 //   application -> send ring (one for each process) -> engine: next_send()
 //
 // This header is the engine's side. Owner and thread: the engine. The application's side is EndpointClient (endpoint_client.h).
-// Bounds: the receive ring by SO_RCVBUF, charged as Linux charges (a datagram dropped there is Drop::receive_queue_full); a send ring by SO_SNDBUF (send
-// waits, or EAGAIN); the error ring by 64 records (the oldest stay, the newest are counted and lost).
+// Bounds: the receive ring by SO_RCVBUF, charged as Linux charges (a datagram dropped there is Drop::receive_queue_full); a send ring by SO_SNDBUF
+// (send waits, or EAGAIN); the error ring by 64 records (the oldest stay, the newest are counted and lost).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -32,7 +32,7 @@ class Endpoint;
 struct Delivery {
   const wire::IpInfo& ip;
   Address peer, local;
-  std::span<std::byte> payload;      // in its frame; a handler may change it
+  std::span<std::byte> payload;  // in its frame; a handler may change it
   std::uint16_t segment_size = 0;
   bool has_checksum = true;
   Time now;

@@ -19,17 +19,18 @@ struct Path {
   std::uint32_t mtu = 0;        // of the path, bytes of IP packet: what was learned, or the interface's
   std::uint32_t interface_mtu = 0;
   PathKind kind = PathKind::unicast;
+  bool mtu_is_floor = false;  // a router asked for less than our floor: Fragmentation::want leaves DF clear then
   std::uint64_t generation = 0;
 };
 
 // What may be done with a packet that is larger than the path's MTU (IP_MTU_DISCOVER; RFC 8085 3.2).
 enum class Fragmentation : std::uint8_t {
-  never_df = 0,    // DF clear: fragment here, routers may too
-  want = 1,        // Linux's default: DF where it fits the path's MTU, else fragment
-  refuse = 2,      // DF set; larger than the path's MTU is EMSGSIZE
-  probe = 3,       // DF set; what was learned of the path is ignored: larger than the interface's MTU is EMSGSIZE
-  interface = 4,   // DF clear; the interface's MTU; larger is EMSGSIZE
-  omit = 5,        // DF clear; the interface's MTU; larger is fragmented
+  never_df = 0,   // DF clear: fragment here, routers may too
+  want = 1,       // Linux's default: DF where it fits the path's MTU, else fragment
+  refuse = 2,     // DF set; larger than the path's MTU is EMSGSIZE
+  probe = 3,      // DF set; what was learned of the path is ignored: larger than the interface's MTU is EMSGSIZE
+  interface = 4,  // DF clear; the interface's MTU; larger is EMSGSIZE
+  omit = 5,       // DF clear; the interface's MTU; larger is fragmented
 };
 
 // An ICMP error about a packet of ours, on its way up. ICMP has checked lengths and checksums; the upper layer finds the socket.
@@ -40,9 +41,9 @@ struct IcmpError {
   IpAddress offender;                // who sent the ICMP message
   std::uint32_t interface = 0;       // that it came by
   std::uint8_t type = 0, code = 0;
-  std::uint32_t mtu = 0;             // with EMSGSIZE: the MTU of the next hop as the message tells it, 0 where it does not
-  int error = 0;                     // errno, as Linux maps type and code
-  bool hard = false;                 // Linux fails a connected socket's next call with it even without receive_errors
+  std::uint32_t mtu = 0;  // with EMSGSIZE: the MTU of the next hop as the message tells it, 0 where it does not
+  int error = 0;          // errno, as Linux maps type and code
+  bool hard = false;      // Linux fails a connected socket's next call with it even without receive_errors
 };
 
 }  // namespace gannet::stack

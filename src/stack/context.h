@@ -1,0 +1,83 @@
+// What every layer of a stack is given: the engine's resources, the configuration, and what they count in common.
+//
+// Owner: Stack.  Thread: the engine's.
+#pragma once
+#include <cstdint>
+
+#include "base/counter.h"
+#include "base/frame.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "stack/config.h"
+#include "stack/fates.h"
+#include "stack/path.h"
+#include "wire/ip.h"
+
+namespace gannet::stack {
+
+// The layers above IP, as IP calls them. Plain functions, so that IP can be tested with nothing above it; Stack wires them once.
+struct UpperLayers {
+  struct Protocol {
+    void* layer = nullptr;
+    // `payload` begins with the upper layer's header and ends where the packet says, without padding; ip.packet lies in the same frame.
+    void (*input)(void* layer, const wire::IpInfo& ip, Frame payload, Time now) = nullptr;
+    // Whether a live socket sent what the error is about, and recently.
+    bool (*icmp_error)(void* layer, const IcmpError& error, Time now) = nullptr;
+  };
+  struct Groups {
+    void* layer = nullptr;
+    bool (*is_member)(void* layer, const IpAddress& group, std::uint32_t interface) = nullptr;
+  };
+
+  // For a class with input() and icmp_error().
+  template <class Layer>
+  static Protocol protocol_of(Layer& layer) {
+    Protocol protocol{
+        &layer, [](void* self, const wire::IpInfo& ip, Frame payload, Time now) { static_cast<Layer*>(self)->input(ip, std::move(payload), now); }};
+    if constexpr (requires(const IcmpError& error, Time now) { layer.icmp_error(error, now); }) {
+      protocol.icmp_error = [](void* self, const IcmpError& error, Time now) { return static_cast<Layer*>(self)->icmp_error(error, now); };
+    }
+    return protocol;
+  }
+  // For a class with is_member(). Without one, this host is in no group.
+  template <class Layer>
+  static Groups groups_of(Layer& layer) {
+    return {&layer,
+            [](void* self, const IpAddress& group, std::uint32_t interface) { return static_cast<const Layer*>(self)->is_member(group, interface); }};
+  }
+
+  [[nodiscard]] bool is_member(const IpAddress& group, std::uint32_t interface) const {
+    return groups.is_member != nullptr && groups.is_member(groups.layer, group, interface);
+  }
+
+  Protocol udp, igmp;
+  Groups groups;
+};
+
+// Frames and packets that passed. With the fates:
+//   frames_in + frames_made = frames_out + delivered + consumed + dropped + held
+struct IpCounters {
+  Counter frames_in;    // that links brought
+  Counter frames_out;   // that links took
+  Counter frames_made;  // by this host: what its upper layers send, fragments and copies of it, ARP
+
+  // RFC 4293, ipSystemStatsTable.
+  Counter in_receives, in_delivers, out_requests, out_transmits;
+  Counter reassembly_required, reassembly_done, reassembly_failed;
+  Counter out_fragment_required, out_fragments_created;
+  // RFC 4293, icmpStatsTable.
+  Counter icmp_in_messages, icmp_in_errors, icmp_out_messages;
+};
+
+struct Context {
+  FramePools& pools;
+  Rng& rng;
+  Fates& fates;
+  const Config& config;
+  UpperLayers upper;
+  IpCounters counters;
+  // Grows whenever an interface, address, route or path MTU changes: whoever keeps a Path compares.
+  std::uint64_t generation = 1;
+};
+
+}  // namespace gannet::stack

@@ -1,0 +1,72 @@
+// IPv4, in and out: what is for us goes up, what is from us goes to its neighbour, its group or back.
+//
+// Owner: Stack.  Thread: the engine's.  Allocates: nothing; fragments and copies for ourselves take frames.
+// Bounds: the loopback queue (Drop::loopback_queue_full). It is emptied by run_loopback() and never by the call that fills it: no recursion.
+// Sources: RFC 791; RFC 1122 3.2.1, 3.3.6; RFC 6864 (identification); RFC 3168 (ECN); RFC 6890 (addresses that no wire carries).
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <gannet/result.h>
+
+#include "base/frame.h"
+#include "stack/context.h"
+#include "stack/interface.h"
+#include "stack/path.h"
+#include "stack/reassembly.h"
+#include "wire/ip.h"
+#include "wire/ipv4.h"
+
+namespace gannet::stack {
+
+class Icmp4;
+class Neighbors;
+
+class Ipv4 {
+ public:
+  Ipv4(Context& context, Interfaces& interfaces, Neighbors& neighbors);
+  void attach(Icmp4& icmp) { icmp_ = &icmp; }
+
+  // A packet, with what its link padded, that came by an interface.
+  void input(Interface& interface, Frame packet, bool link_broadcast, Time now);
+  // See IpLayer::output.
+  Result<void> output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop);
+
+  // Brings what we sent to ourselves: at most as many packets as waited when it was called.
+  void run_loopback(Time now);
+
+  [[nodiscard]] Time next_wakeup() const;
+  void advance(Time now);
+  // Frames that wait, for their other fragments or in the loopback queue.
+  [[nodiscard]] std::size_t held() const { return reassembly_.held() + loopback_count_; }
+
+ private:
+  enum class Origin : std::uint8_t { link, loopback };
+  struct Looped {
+    Frame packet;
+    std::uint32_t interface = 0;
+  };
+
+  void input(Interface& interface, Frame packet, bool link_broadcast, Origin origin, Time now);
+  [[nodiscard]] Drop check_addresses(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin) const;
+  void deliver(const wire::IpInfo& ip, Frame payload, Time now);
+  Result<void> output_fragments(Frame payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now);
+  void transmit(Frame packet, const wire::IpInfo& ip, const Path& path, Time now);
+  void loop_copy(const Frame& payload, const wire::Ipv4Header& header, std::uint32_t interface);
+  void push_loopback(Frame packet, std::uint32_t interface);
+  [[nodiscard]] std::uint16_t next_id(const wire::IpInfo& ip);
+
+  Context& context_;
+  Interfaces& interfaces_;
+  Neighbors& neighbors_;
+  Icmp4* icmp_ = nullptr;
+  Reassembly reassembly_;
+  std::vector<Looped> loopback_;  // a ring
+  std::size_t loopback_first_ = 0, loopback_count_ = 0;
+  std::uint64_t id_key_[2];
+  std::array<std::uint16_t, 1024> id_counters_;
+};
+
+}  // namespace gannet::stack
