@@ -91,13 +91,15 @@ def include_order():
     for path in sources():
         if not path.startswith(("src/", "include/")):
             continue
-        own = path.removeprefix("src/").removesuffix(".cc").removesuffix("_test") + ".h"
+        room, stem = room_of(path), path.split("/")[-1].removesuffix(".cc").removesuffix("_test")
+        own = (f"{room}/{stem}.h", f"gannet/{stem}.h") if path.endswith(".cc") else ()
         last = 0
         for line, quote, name in cxx.includes(path):
-            rank = 0 if path.endswith(".cc") and name == own else 3 if quote == '"' else 2 if name.startswith("gannet/") else 1
+            rank = 0 if name in own else 3 if quote == '"' else 2 if name.startswith("gannet/") else 1
             if rank < last:
                 yield Finding(path, line, f"{name} is out of order", "one order everywhere lets the eye skip it, and an own header that comes first proves that it stands alone",
                               'order: own header, <system>, <gannet/...>, "room/..."')
+                break
             last = max(last, rank)
 
 
@@ -134,14 +136,14 @@ def _search(rule, rooms, tokens, why, do, tests=True):
 def clocks():
     yield from _search("clocks", PURE, [
         Token(r"\b\w*::now\s*\(", "reads a clock"),
-        Token(r"\b(clock_gettime|gettimeofday|timerfd_\w+|std::time|(?<![\w.:>])time)\s*\(\s*(?!point)", "reads a clock"),
+        Token(r"\b(clock_gettime|gettimeofday|timerfd_\w+|std::time|(?<![\w>])::time|(?<![\w.:>])time)\s*\(\s*(?!point)", "reads a clock"),
     ], "only the engine reads a clock, so that a simulation of an hour runs in a second and the same seed gives the same run", "take the time as an argument (base/time.h)")
     yield from _search("clocks", PURE, [
-        Token(r"(?<![\w.:>])(std::)?s?rand\s*\(", "is random"),
+        Token(r"((?<![\w.:>])(std::)?|(?<![\w>])::)s?rand\s*\(", "is random"),
         Token(r"\b(random_device|getrandom|arc4random\w*)\b", "is random"),
     ], "randomness is injected, so that a seed replays a run", "take an Rng or a seed as an argument")
     yield from _search("clocks", PURE, [
-        Token(r"\b(sleep_for|sleep_until|usleep|nanosleep)\b|(?<![\w.:>])sleep\s*\(", "waits"),
+        Token(r"\b(sleep_for|sleep_until|usleep|nanosleep)\b|((?<![\w.:>])|(?<![\w>])::)sleep\s*\(", "waits"),
     ], "only the engine waits; a unit test moves time by hand", "advance the time that you pass in")
 
 
