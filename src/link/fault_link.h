@@ -1,0 +1,76 @@
+// A link with faults: wraps another, and impairs what passes in each direction.
+//
+//   engine  <- receive() -  held in  <- fault in  <-  wrapped link
+//           -  send()    -> fault out -> held out  -> wrapped link
+//
+// A flow is the same in both directions (see flow.h). What is corrupted is one bit of the IP packet, never of the link's header, which a real link's
+// own checksum would protect; what is not IP (ARP has no checksum) is left whole. Owner and thread: one engine.  Allocates: at creation only; copies
+// of frames come from the engine's pools. Bounds: what is held, in each direction, by Impairment::held_packets; held frames stay in the engine's
+// pools, which must have room for them. Every frame ends once: frames let in + duplicates() = passed on + dropped + held(), in each direction
+// together.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <gannet/impairment.h>
+#include <gannet/result.h>
+
+#include "link/fault.h"
+#include "link/flow.h"
+#include "link/held_queue.h"
+#include "link/link.h"
+
+namespace gannet::link {
+
+class FaultLink final : public Link {
+ public:
+  // EINVAL when an impairment is out of its range. `pools` are those that receive() will be called with; they outlive the link.
+  static Result<std::unique_ptr<FaultLink>> create(std::unique_ptr<Link> wrapped, const Impairment& in, const Impairment& out, FramePools& pools);
+
+  [[nodiscard]] const Caps& caps() const override { return wrapped_->caps(); }
+  // frames_in and frames_out are those that passed the faults; the wrapped link counts those on the wire.
+  [[nodiscard]] const Counters& counters() const override { return counters_; }
+  std::size_t receive(std::span<Frame> into, FramePools& pools, Time now) override;
+  std::size_t send(std::span<Frame> frames, Time now) override;
+  [[nodiscard]] int fd() const override { return wrapped_->fd(); }
+  [[nodiscard]] Time next_wakeup() const override;
+  [[nodiscard]] const Link* wrapped() const override { return wrapped_.get(); }
+
+  [[nodiscard]] std::size_t held() const { return in_.held.size() + out_.held.size() + ready_count_; }
+  [[nodiscard]] std::uint64_t duplicates() const { return duplicates_.value(); }
+
+ private:
+  struct Side {
+    Side(const Impairment& impairment, Direction side)
+        : direction(side), fault(impairment, side), held(impairment.is_none() ? 0 : impairment.held_packets) {}
+    Direction direction;
+    Fault fault;
+    HeldQueue<Frame> held;
+  };
+
+  FaultLink(std::unique_ptr<Link> wrapped, const Impairment& in, const Impairment& out, FramePools& pools);
+  // Does to the frame what its verdict says. Returns it when it goes on at once, and holds or drops it otherwise.
+  Frame impair(Side& side, Frame frame, Time now);
+  void hold(Side& side, Frame frame, Time release);
+  Frame copy(const Frame& frame);
+  std::size_t take_due(std::span<Frame> into, Time now);
+  // Hands to the wrapped link what is ready and what has come due; what it does not take stays ready.
+  void pump(Time now);
+  void flush(Time now);
+
+  std::unique_ptr<Link> wrapped_;
+  FramePools& pools_;
+  FlowTable flows_;
+  Side in_;
+  Side out_;
+  std::array<Frame, batch_size> ready_;  // on the way out, past all delays
+  std::size_t ready_count_ = 0;
+  Time retry_at_{};  // for what the wrapped link did not take
+  Counters counters_;
+  Counter duplicates_;
+};
+
+}  // namespace gannet::link
