@@ -3,7 +3,7 @@
 //   engine: deliver(), report() -> receive ring, error ring -> application
 //   application -> send ring (one for each process) -> engine: next_send()
 //
-// This header is the engine's side. Owner and thread: the engine. The application's side is EndpointClient (endpoint_client.h).
+// This header is the engine's side. Owner: Udp.  Thread: the engine's. The application's side is EndpointClient (endpoint_client.h).
 // Bounds: the receive ring by SO_RCVBUF, charged as Linux charges (a datagram dropped there is Drop::receive_queue_full); a send ring by SO_SNDBUF
 // (send waits, or EAGAIN); the error ring by 64 records (the oldest stay, the newest are counted and lost).
 #pragma once
@@ -13,14 +13,19 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <gannet/address.h>
 #include <gannet/result.h>
+#include <gannet/socket.h>
 
+#include "base/counter.h"
 #include "base/time.h"
+#include "stack/endpoint_memory.h"
 #include "stack/path.h"
 #include "stack/record.h"
+#include "stack/record_ring.h"
 #include "wire/drop.h"
 #include "wire/ip.h"
 
@@ -64,6 +69,115 @@ struct EndpointOptions {
   std::uint16_t segment_size = 0;
   std::array<std::byte, 40> ip_options{};
   std::uint8_t ip_options_size = 0;
+};
+
+// What all endpoints of one host have in common: which of them have news for their applications since the engine last rang the bells, and what to add
+// to the engine's time for a time of day.
+class EndpointGroup {
+ public:
+  Duration real_time_offset{0};
+
+  [[nodiscard]] bool has_news() const { return first_ != nullptr; }
+  // Takes the endpoint out that has had news for longest; none when there is no more.
+  Endpoint* take_news();
+
+ private:
+  friend class Endpoint;
+  void append(Endpoint& endpoint);
+  void remove(Endpoint& endpoint);
+  Endpoint* first_ = nullptr;
+  Endpoint* last_ = nullptr;
+};
+
+class Endpoint {
+ public:
+  // Allocates nothing but itself: the rings come with open_rings(), at the socket's first bind, connect or send.
+  Endpoint(std::uint32_t id, EndpointGroup& group) : id_(id), group_(group) {}
+  ~Endpoint();
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  // The socket as UDP knows it; Udp writes these.
+  Address local{};                    // bound to; port 0: not bound
+  Address peer{};                     // connected to; port 0: not connected
+  std::uint32_t bound_interface = 0;  // SO_BINDTODEVICE, or the scope of a bound link-local address; 0: any
+  EndpointOptions options;
+  DatagramHandler handler;
+  Path path;  // to where the last datagram went (`path_to`), good while its generation is the host's
+  IpAddress path_to{};
+
+  [[nodiscard]] std::uint32_t id() const { return id_; }
+  [[nodiscard]] bool is_connected() const { return peer.port != 0; }
+
+  // Makes the rings; harmless when they are there. ENOBUFS when the system has no memory.
+  Result<void> open_rings();
+  [[nodiscard]] const std::shared_ptr<EndpointMemory>& memory() const { return memory_; }
+
+  // To the handler where there is one, else into the receive ring.
+  std::expected<void, Drop> deliver(Delivery& delivery);
+  // Past the handler. Drop::receive_queue_full; Drop::socket_closed where there are no rings.
+  std::expected<void, Drop> enqueue(const Delivery& delivery);
+
+  // An error about what the socket sent, as Linux tells it: queued where IP_RECVERR (options.receive_errors) is set; SO_ERROR becomes it if so, or if
+  // it is `hard` and the socket connected, or of local origin. `quote` is the start of the payload it is about.
+  void report(const SocketError& error, bool hard, std::span<const std::byte> quote = {});
+
+  // The send rings, a process's each, served in turn, a datagram at a time. False: all are empty. An error: a record was invalid, and skipped.
+  std::expected<bool, Drop> next_send(SendRequest& request);
+  void finish_send();  // gives the record's place back, and moves on to the next ring
+  Result<std::shared_ptr<SendMemory>> add_send_ring();
+  [[nodiscard]] bool has_sends() const;
+  // Asks applications to say so when they send: from now on nobody looks here. False: something came in between, and they are not asked.
+  bool request_wakeup();
+  // Calls `wake(SendControl&)` for each ring whose waiting senders may go on.
+  template <class Wake>
+  void wake_senders(Wake&& wake) {
+    for (SendRing& ring : send_rings_) {
+      if (ring.memory->control().space_waiters.load(std::memory_order_acquire) != 0 && ring.has_space()) wake(ring.memory->control());
+    }
+  }
+
+  // SO_RCVBUF and SO_SNDBUF as Linux shows them, that is twice what the application asked for; brought into range.
+  void set_receive_limit(std::uint64_t limit);
+  void set_send_limit(std::uint64_t limit);
+  [[nodiscard]] std::uint64_t receive_limit() const { return receive_limit_; }
+  [[nodiscard]] std::uint64_t send_limit() const { return send_limit_; }
+
+  // Applications see the end; nothing is delivered any more.
+  void close();
+
+  [[nodiscard]] std::uint32_t overflow() const { return overflow_; }  // SO_RXQ_OVFL
+  [[nodiscard]] std::uint64_t receive_head() const { return receive_ ? receive_->head() : 0; }
+  [[nodiscard]] std::uint64_t receive_tail() { return receive_ ? receive_->tail() : 0; }
+  // For the doorbell: records since it was last rung.
+  [[nodiscard]] std::uint32_t take_arrivals() { return std::exchange(arrivals_, 0); }
+
+  Counter delivered, errors_reported, errors_lost;
+
+ private:
+  friend class EndpointGroup;
+  struct SendRing {
+    explicit SendRing(std::shared_ptr<SendMemory> m) : memory(std::move(m)), reader(memory->control(), memory->commits(), memory->ring()) {}
+    [[nodiscard]] bool has_space() const;
+    std::shared_ptr<SendMemory> memory;
+    SendRingReader reader;
+  };
+  static constexpr std::size_t max_send_rings = 64;
+  void announce();
+
+  std::uint32_t id_;
+  EndpointGroup& group_;
+  std::shared_ptr<EndpointMemory> memory_;
+  std::optional<RingWriter> receive_, errors_;
+  std::vector<SendRing> send_rings_;
+  std::size_t send_turn_ = 0;
+  std::uint64_t receive_limit_ = default_buffer_limit;
+  std::uint64_t send_limit_ = default_buffer_limit;
+  std::uint32_t overflow_ = 0;
+  std::uint32_t arrivals_ = 0;
+  bool has_news_ = false;
+  Endpoint* previous_news_ = nullptr;
+  Endpoint* next_news_ = nullptr;
 };
 
 }  // namespace gannet::stack

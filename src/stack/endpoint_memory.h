@@ -1,0 +1,100 @@
+// The memory that the applications of one socket share with the engine: two mappings, laid out here.
+//
+//   EndpointMemory: | EndpointControl | receive ring | error ring |     one for each socket, made at its first bind, connect or send
+//   SendMemory:     | SendControl | commit words | send ring |         one for each process that sends
+//
+// Cost: an untouched page costs nothing, so a socket that is read as fast as it fills takes one page for its control block and at most 64 KiB of
+// ring; the address space set aside is receive_ring_size or send_ring_size. Children inherit the mappings at fork. Thread: made by the engine; used
+// from any.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include <gannet/result.h>
+
+#include "stack/record_ring.h"
+
+namespace gannet::stack {
+
+inline constexpr std::size_t receive_ring_size = std::size_t{4} << 20;
+inline constexpr std::size_t send_ring_size = std::size_t{4} << 20;
+inline constexpr std::size_t error_ring_size = std::size_t{128} << 10;
+inline constexpr std::uint64_t max_errors = 64;
+
+// SO_RCVBUF and SO_SNDBUF as getsockopt(2) shows them (Linux doubles what is set). The largest leaves room in the ring for one more record and for
+// the padding before the ring's end.
+inline constexpr std::uint64_t default_buffer_limit = 212'992;
+inline constexpr std::uint64_t min_receive_limit = 2304;
+inline constexpr std::uint64_t min_send_limit = 4608;
+inline constexpr std::uint64_t max_buffer_limit = std::uint64_t{3} << 20;
+
+// The doorbell's shared part; docs/READINESS.md is the protocol.
+struct BellControl {
+  alignas(64) std::atomic<std::uint32_t> epoch = 0;  // a futex: moves after each batch of arrivals, and when an error or the end came
+  std::atomic<std::uint32_t> waiters = 0;            // threads that sleep on epoch, or are about to
+  std::atomic<std::uint32_t> ringing = 0;            // 1: the engine has published records and not yet written the token for them
+  std::atomic<std::uint32_t> tokens = 0;             // at most as many as are in the socket
+  alignas(64) std::atomic<std::uint32_t> asked = 0;  // what the application wants of the engine: ask_ bits
+  std::atomic<std::uint32_t> plugged = 0;            // 1: a large message keeps the descriptor unwritable
+};
+
+struct EndpointControl {
+  RingControl receive;
+  RingControl errors;
+  BellControl bell;
+  std::atomic<std::int32_t> pending_error = 0;  // SO_ERROR
+  std::atomic<std::uint32_t> closed = 0;
+};
+
+// One anonymous mapping, shared with children.
+class SharedMemory {
+ public:
+  static Result<SharedMemory> create(std::size_t size);
+  SharedMemory(SharedMemory&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  SharedMemory& operator=(SharedMemory&&) = delete;
+  ~SharedMemory();
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit SharedMemory(std::span<std::byte> bytes) : bytes_(bytes) {}
+  std::span<std::byte> bytes_;
+};
+
+class EndpointMemory {
+ public:
+  static Result<std::shared_ptr<EndpointMemory>> create();
+  explicit EndpointMemory(SharedMemory memory);
+
+  [[nodiscard]] EndpointControl& control() const { return *control_; }
+  [[nodiscard]] std::span<std::byte> receive_ring() const { return memory_.bytes().subspan(control_size, receive_ring_size); }
+  [[nodiscard]] std::span<std::byte> error_ring() const { return memory_.bytes().subspan(control_size + receive_ring_size, error_ring_size); }
+
+ private:
+  static constexpr std::size_t control_size = 4096;
+  static_assert(sizeof(EndpointControl) <= control_size);
+  SharedMemory memory_;
+  EndpointControl* control_;
+};
+
+class SendMemory {
+ public:
+  static Result<std::shared_ptr<SendMemory>> create(std::uint64_t limit);
+  explicit SendMemory(SharedMemory memory);
+
+  [[nodiscard]] SendControl& control() const { return *control_; }
+  [[nodiscard]] std::span<std::atomic<std::uint64_t>> commits() const { return commits_; }
+  [[nodiscard]] std::span<std::byte> ring() const { return memory_.bytes().last(send_ring_size); }
+
+ private:
+  static constexpr std::size_t control_size = 4096;
+  static_assert(sizeof(SendControl) <= control_size);
+  SharedMemory memory_;
+  SendControl* control_;
+  std::span<std::atomic<std::uint64_t>> commits_;
+};
+
+}  // namespace gannet::stack
