@@ -26,10 +26,10 @@ enum class ArpOperation : std::uint16_t { request = 1, reply = 2 };
 
 struct Arp {
   ArpOperation operation = ArpOperation::request;
-  MacAddress sender_mac;
-  IpAddress sender_ip;  // 0.0.0.0 in a probe
-  MacAddress target_mac;
-  IpAddress target_ip;
+  MacAddress sender_mac{};
+  IpAddress sender_ip{};  // 0.0.0.0 in a probe
+  MacAddress target_mac{};
+  IpAddress target_ip{};
 
   friend constexpr bool operator==(const Arp&, const Arp&) = default;
 };

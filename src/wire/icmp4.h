@@ -58,7 +58,7 @@ struct Icmp4 {
   Icmp4Type type;  // any value: what this host does not know is the caller's to drop
   std::uint8_t code = 0;
   std::uint32_t word = 0;
-  std::span<const std::byte> body;  // inside the packet that was parsed
+  std::span<const std::byte> body{};  // inside the packet that was parsed
 
   // Tells of another packet, which it quotes; never answered with an error.
   [[nodiscard]] bool is_error() const;
@@ -85,16 +85,16 @@ void emit_icmp4(Icmp4Type type, std::uint8_t code, std::uint32_t word, std::span
 
 // What an error tells of the packet that caused it. Everything in it is the sender's claim: check it against what was really sent.
 struct Icmp4Quote {
-  IpAddress src;
-  IpAddress dst;
+  IpAddress src{};
+  IpAddress dst{};
   std::uint8_t protocol = 0;
   std::uint8_t tos = 0;
   std::uint8_t ttl = 0;
   std::uint16_t id = 0;
-  std::uint16_t total_length = 0;      // of the packet as it was; less than that is quoted, most often
-  std::uint16_t fragment_offset = 0;   // in bytes
-  std::span<const std::byte> options;  // as on the wire
-  std::span<const std::byte> payload;  // at least 8 bytes: both ports of a UDP header are there, unless it is a later fragment
+  std::uint16_t total_length = 0;        // of the packet as it was; less than that is quoted, most often
+  std::uint16_t fragment_offset = 0;     // in bytes
+  std::span<const std::byte> options{};  // as on the wire
+  std::span<const std::byte> payload{};  // at least 8 bytes: both ports of a UDP header are there, unless it is a later fragment
 
   [[nodiscard]] std::uint16_t src_port() const;  // where payload begins with a UDP header
   [[nodiscard]] std::uint16_t dst_port() const;

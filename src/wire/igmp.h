@@ -96,12 +96,12 @@ void emit_igmp(IgmpType type, const IpAddress& group, std::span<std::byte> messa
 
 struct IgmpQuery {
   std::uint8_t version = 3;
-  IpAddress group;  // any: a general query
+  IpAddress group{};  // any: a general query
   Duration max_response = std::chrono::seconds(10);
   bool suppress = false;
   std::uint8_t robustness = 2;
   Duration query_interval = std::chrono::seconds(125);
-  std::span<const IpAddress> sources;
+  std::span<const IpAddress> sources{};
 };
 
 // Writes a query and returns its size. `into` has room for igmp_v3_query_size and the sources.

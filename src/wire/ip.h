@@ -14,15 +14,14 @@ inline constexpr std::uint8_t protocol_icmpv6 = 58;
 inline constexpr std::uint8_t protocol_udplite = 136;
 
 struct IpInfo {
-  IpAddress src;
-  IpAddress dst;                        // the final destination, past any routing header
-  std::uint32_t interface = 0;          // index of the interface that it came by, or leaves by; 0 where there is none (yet)
-  std::uint8_t protocol = 0;            // of the payload
-  std::uint8_t hop_limit = 64;          // TTL or Hop Limit
-  std::uint8_t tos = 0;                 // DSCP and ECN
-  bool link_broadcast = false;          // came in a frame for the link's broadcast or a multicast address
-  std::span<const std::byte> options;   // IPv4 options or IPv6 hop-by-hop options as on the wire; never outlive the packet
-  std::span<const std::byte> packet{};  // in: the whole packet from its IP header on, for errors about it; never outlives the frame
+  IpAddress src{};
+  IpAddress dst{};                       // the final destination, past any routing header
+  std::uint32_t interface = 0;           // index of the interface that it came by, or leaves by; 0 where there is none (yet)
+  std::uint8_t protocol = 0;             // of the payload
+  std::uint8_t hop_limit = 64;           // TTL or Hop Limit
+  std::uint8_t tos = 0;                  // DSCP and ECN
+  bool link_broadcast = false;           // came in a frame for the link's broadcast or a multicast address
+  std::span<const std::byte> options{};  // IPv4 options or IPv6 hop-by-hop options as on the wire; never outlive the packet
 };
 
 }  // namespace gannet::wire

@@ -35,16 +35,16 @@ inline constexpr std::size_t ipv4_options_max = 40;
 inline constexpr std::size_t ipv4_packet_max = 65535;
 
 struct Ipv4Header {
-  IpAddress src;
-  IpAddress dst;
+  IpAddress src{};
+  IpAddress dst{};
   std::uint8_t protocol = 0;
   std::uint8_t ttl = 64;
   std::uint8_t tos = 0;
   std::uint16_t id = 0;
   bool dont_fragment = false;
   bool more_fragments = false;
-  std::uint16_t fragment_offset = 0;   // in bytes, a multiple of 8
-  std::span<const std::byte> options;  // as on the wire; on emit up to 40 bytes, padded to a multiple of four with end-of-list
+  std::uint16_t fragment_offset = 0;     // in bytes, a multiple of 8
+  std::span<const std::byte> options{};  // as on the wire; on emit up to 40 bytes, padded to a multiple of four with end-of-list
 
   [[nodiscard]] std::size_t size() const { return ipv4_header_size + (options.size() + 3) / 4 * 4; }
   [[nodiscard]] bool is_fragment() const { return more_fragments || fragment_offset != 0; }
