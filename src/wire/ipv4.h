@@ -57,7 +57,7 @@ struct Ipv4 : Ipv4Header {
 
   // What the upper layer may know.
   [[nodiscard]] IpInfo info(std::uint32_t interface = 0, bool link_broadcast = false) const {
-    return {src, dst, interface, protocol, ttl, tos, link_broadcast, options};
+    return {src, dst, interface, protocol, ttl, tos, link_broadcast, options, packet};
   }
 };
 
