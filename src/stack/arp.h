@@ -53,6 +53,7 @@ class Arp {
   // Whether a host says or probes what is ours.
   bool defend(Interface& interface, const wire::Arp& arp, Time now);
   void step(Interface& interface, Claim& claim, Time now);
+  void announce(Interface& interface, const IpAddress& ip);
   [[nodiscard]] Duration random_between(Duration low, Duration high);
 
   Context& context_;

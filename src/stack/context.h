@@ -66,7 +66,8 @@ struct IpCounters {
   Counter reassembly_required, reassembly_done, reassembly_failed;
   Counter out_fragment_required, out_fragments_created;
   // RFC 4293, icmpStatsTable.
-  Counter icmp_in_messages, icmp_in_errors, icmp_out_messages;
+  Counter icmp_in_messages, icmp_in_errors, icmp_out_messages, icmp_out_errors;
+  Counter icmp_out_limited;  // errors that the rate limit, or a lack of frames, held back
 };
 
 struct Context {
@@ -74,8 +75,8 @@ struct Context {
   Rng& rng;
   Fates& fates;
   const Config& config;
-  UpperLayers upper;
-  IpCounters counters;
+  UpperLayers upper{};
+  IpCounters counters{};
   // Grows whenever an interface, address, route or path MTU changes: whoever keeps a Path compares.
   std::uint64_t generation = 1;
 };

@@ -33,7 +33,8 @@ class Icmp4 {
 
  private:
   void answer_echo(const wire::IpInfo& ip, Frame message, Time now);
-  void input_error(const wire::IpInfo& ip, const wire::Icmp4& message, const Frame& frame, Time now);
+  void input_error(const wire::IpInfo& ip, const wire::Icmp4& icmp, Time now);
+  void send(Frame message, const wire::IpInfo& ip, const Path& path, Time now);
   [[nodiscard]] bool may_be_told(const wire::IpInfo& ip) const;
 
   Context& context_;

@@ -2,13 +2,14 @@
 //
 // The destination's bucket is asked first, so that a flood from one sender does not use up what belongs to all. The common bucket takes a random
 // number of tokens, one on average, so that nobody can count it to learn which of our ports are open (CVE-2020-25705). Owner: Icmp4.  Thread: the
-// engine's.  Allocates: nothing.  Bound: 256 buckets; destinations that fall into the same one share it. Sources: RFC 4443 2.4f; RFC 1812 4.3.2.8.
+// engine's.  Allocates: once.  Bound: 256 buckets; destinations that fall into the same one share it. Sources: RFC 4443 2.4f; RFC 1812 4.3.2.8.
 #pragma once
-#include <array>
-#include <cstdint>
+#include <vector>
 
 #include <gannet/address.h>
 
+#include "base/hash.h"
+#include "base/token_bucket.h"
 #include "stack/context.h"
 
 namespace gannet::stack {
@@ -20,17 +21,10 @@ class IcmpLimit {
   [[nodiscard]] bool allow(const IpAddress& dst, Time now);
 
  private:
-  struct Bucket {
-    double tokens = -1;  // -1: never used, so full
-    Time filled{};
-  };
-  // Adds what has flowed in since; whether there is a token.
-  static bool fill(Bucket& bucket, std::uint32_t rate, std::uint32_t burst, Time now);
-
   Context& context_;
-  std::uint64_t key_;
-  Bucket all_;
-  std::array<Bucket, 256> destinations_;
+  HashKey key_;  // nobody outside can aim at another's bucket
+  TokenBucket all_;
+  std::vector<TokenBucket> destinations_;
 };
 
 }  // namespace gannet::stack

@@ -64,6 +64,8 @@ class IpLayer {
 
  private:
   [[nodiscard]] Result<Path> look_up(const IpAddress& dst, const IpAddress& wanted_src, std::uint32_t wanted_interface) const;
+  // The interface to leave by; sets path.next_hop where that is a gateway.
+  [[nodiscard]] Result<const Interface*> find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const;
 
   struct Remembered {
     IpAddress dst, wanted_src;

@@ -7,11 +7,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <gannet/result.h>
 
 #include "base/frame.h"
+#include "base/hash.h"
 #include "stack/context.h"
 #include "stack/interface.h"
 #include "stack/path.h"
@@ -50,10 +52,11 @@ class Ipv4 {
   };
 
   void input(Interface& interface, Frame packet, bool link_broadcast, Origin origin, Time now);
-  [[nodiscard]] Drop check_addresses(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin) const;
-  void deliver(const wire::IpInfo& ip, Frame payload, Time now);
+  [[nodiscard]] std::optional<Drop> check_addresses(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin) const;
+  void input_fragment(const wire::Ipv4& fragment, std::uint32_t interface, bool link_broadcast, Frame packet, Time now);
+  void deliver(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame packet, Time now);
   Result<void> output_fragments(Frame payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now);
-  void transmit(Frame packet, const wire::IpInfo& ip, const Path& path, Time now);
+  void transmit(Frame packet, const IpAddress& dst, const Path& path, Time now);
   void loop_copy(const Frame& payload, const wire::Ipv4Header& header, std::uint32_t interface);
   void push_loopback(Frame packet, std::uint32_t interface);
   [[nodiscard]] std::uint16_t next_id(const wire::IpInfo& ip);
@@ -65,7 +68,7 @@ class Ipv4 {
   Reassembly reassembly_;
   std::vector<Looped> loopback_;  // a ring
   std::size_t loopback_first_ = 0, loopback_count_ = 0;
-  std::uint64_t id_key_[2];
+  HashKey id_key_;
   std::array<std::uint16_t, 1024> id_counters_;
 };
 

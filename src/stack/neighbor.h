@@ -16,11 +16,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include <gannet/address.h>
 
 #include "base/frame.h"
+#include "base/hash.h"
 #include "stack/context.h"
 #include "stack/interface.h"
 #include "wire/ethernet.h"
@@ -48,7 +52,7 @@ class Neighbors {
   // Frames that wait.
   [[nodiscard]] std::size_t held() const { return held_; }
   // The link address of a neighbour that has one; for people and tests.
-  [[nodiscard]] const wire::MacAddress* find(std::uint32_t interface, const IpAddress& ip) const;
+  [[nodiscard]] std::optional<wire::MacAddress> find(std::uint32_t interface, const IpAddress& ip) const;
 
  private:
   using Slot = std::uint16_t;
@@ -58,13 +62,13 @@ class Neighbors {
   struct Entry {
     IpAddress ip;
     std::uint32_t interface = 0;
-    State state = State::unresolved;
+    State state = State::known;
     std::uint8_t tries = 0;
     Slot next_in_bucket = none;
     std::array<std::byte, wire::ethernet_header_size> header{};  // destination, source, IPv4
-    Time confirmed_until{};
+    Time confirmed_until = Time::min();
     Slot retry_before = none, retry_after = none;  // among those that wait for an answer, in the order of next_try
-    Time next_try{};
+    Time next_try = never;                         // never: not in that list
     Slot first_waiting = none, last_waiting = none;
     std::uint16_t waiting = 0;
   };
@@ -74,24 +78,34 @@ class Neighbors {
   };
 
   [[nodiscard]] std::size_t bucket_of(std::uint32_t interface, const IpAddress& ip) const;
-  [[nodiscard]] Slot look_up(std::uint32_t interface, const IpAddress& ip) const;
-  Slot make(const Interface& interface, const IpAddress& ip);
-  Slot take_stalest(Time now);
+  [[nodiscard]] static std::size_t recent_of(const IpAddress& ip) { return (ip.number() * 0x9e3779b1u) >> 26; }
+  [[nodiscard]] Slot look_up(std::uint32_t interface, const IpAddress& ip);
+  [[nodiscard]] bool is_at(Slot slot, std::uint32_t interface, const IpAddress& ip) const {
+    return entries_[slot].interface == interface && entries_[slot].ip == ip;
+  }
+  static void send_to(Interface& interface, const Entry& entry, Frame packet) {
+    std::memcpy(packet.prepend(wire::ethernet_header_size).data(), entry.header.data(), wire::ethernet_header_size);
+    interface.send(std::move(packet));
+  }
+  // An entry that nothing is known of yet; none when the table is full of better ones.
+  Slot make(const Interface& interface, const IpAddress& ip, Time now);
+  [[nodiscard]] Slot find_stalest(Time now) const;
   void remove(Slot slot);
-  void learn(Interface& interface, Entry& entry, const wire::MacAddress& mac, Time now);
-  void output_unready(Interface& interface, const IpAddress& next_hop, Slot slot, Frame packet, Time now);
+  void learn(Interface& interface, Slot slot, const wire::MacAddress& mac, Time now);
+  void output_slowly(Interface& interface, const IpAddress& next_hop, Frame packet, Time now);
   void enqueue(Entry& entry, Frame packet);
-  Frame dequeue(Entry& entry);
+  [[nodiscard]] Frame dequeue(Entry& entry);
   void ask(Interface& interface, Slot slot, Time now);
-  void give_up(Interface& interface, Slot slot, Time now);
-  void wait_for_retry(Slot slot);
-  void stop_waiting(Slot slot);
+  void give_up(Slot slot, Time now);
+  void retry_later(Slot slot);
+  void stop_retrying(Slot slot);
 
   Context& context_;
   Interfaces& interfaces_;
-  std::uint64_t key_[3];  // of the hash: nobody outside can aim at one bucket
+  HashKey key_;  // nobody outside can aim at one bucket
   std::vector<Entry> entries_;
   std::vector<Slot> buckets_;
+  std::array<Slot, 64> recent_{};  // where neighbours were found last; checked against the entry, so it may be wrong
   std::vector<Waiting> waiting_;
   Slot free_entry_ = none;  // a list through next_in_bucket
   Slot free_waiting_ = none;

@@ -12,13 +12,14 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <expected>
 #include <span>
 #include <vector>
 
 #include <gannet/address.h>
 
 #include "base/frame.h"
+#include "base/hash.h"
 #include "stack/context.h"
 #include "wire/ipv4.h"
 
@@ -74,21 +75,24 @@ class Reassembly {
     Time expires{};
   };
 
-  [[nodiscard]] std::size_t bucket_of(const Key& key) const;
-  [[nodiscard]] Slot look_up(const Key& key) const;
-  Slot make(const Key& key, std::uint32_t interface, bool link_broadcast, Time now);
-  [[nodiscard]] bool make_room(const Key& key, std::size_t bytes, Slot keep, bool new_datagram);
-  [[nodiscard]] bool source_is_over(const IpAddress& src, std::size_t bytes, bool new_datagram) const;
+  struct Usage {
+    std::size_t bytes = 0, fragments = 0, datagrams = 0;
+  };
+
+  [[nodiscard]] std::expected<Slot, Drop> find_place(const Datagram& datagram, std::uint32_t begin, std::uint32_t end, bool more) const;
+  [[nodiscard]] bool make_room(const IpAddress& src, std::size_t charge, Slot keep);
+  [[nodiscard]] Usage usage_of(const IpAddress& src) const;
   [[nodiscard]] Slot oldest_of(const IpAddress* src, Slot except) const;
-  [[nodiscard]] std::expected<Slot, Drop> place(const Datagram& datagram, std::uint32_t begin, std::uint32_t end) const;
+  Slot make(const Key& key, Time now);
   void insert(Slot datagram, Slot after, Frame frame, const wire::Ipv4& fragment);
   Frame assemble(Slot datagram);
   void drop(Slot datagram, Drop reason);
   void remove(Slot datagram);
-  void release(Datagram& datagram);
+  [[nodiscard]] std::size_t bucket_of(const Key& key) const;
+  [[nodiscard]] Slot look_up(const Key& key) const;
 
   Context& context_;
-  std::uint64_t key_[3];
+  HashKey key_;
   std::vector<Datagram> datagrams_;
   std::vector<Fragment> fragments_;
   std::vector<Slot> buckets_;

@@ -1,0 +1,111 @@
+#include "stack/ip_layer.h"
+
+#include <algorithm>
+
+#include "stack/icmp4.h"
+#include "stack/ipv4.h"
+
+namespace gannet::stack {
+namespace {
+
+constexpr Error no_route{ENETUNREACH, "no route to the destination: add one, or a default gateway"};
+
+}  // namespace
+
+Result<Path> IpLayer::find_path(const IpAddress& dst, const IpAddress& wanted_src, std::uint32_t wanted_interface) const {
+  const std::uint32_t mixed = (dst.number() ^ wanted_src.number() * 31 ^ wanted_interface) * 0x9e3779b1u;
+  Remembered& slot = remembered_[mixed >> 26];
+  const bool hit =
+      slot.path.generation == context_.generation && slot.dst == dst && slot.wanted_src == wanted_src && slot.wanted_interface == wanted_interface;
+  if (hit) [[likely]]
+    return slot.path;
+  auto path = look_up(dst, wanted_src, wanted_interface);
+  if (path) slot = {dst, wanted_src, wanted_interface, *path};
+  return path;
+}
+
+Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src, std::uint32_t wanted_interface) const {
+  if (!dst.is_ipv4()) return Error{EAFNOSUPPORT, "this host has no IPv6"};
+  const AddressKind src_kind = interfaces_.kind_of(wanted_src, 0);
+  const bool any_src = wanted_src.is_any();
+  if (!any_src && src_kind != AddressKind::own && src_kind != AddressKind::loopback) {
+    return Error{EINVAL, "the source address is not one of this host's"};
+  }
+  Path path{.src = wanted_src, .next_hop = dst, .generation = context_.generation};
+
+  const AddressKind kind = interfaces_.kind_of(dst, wanted_interface);
+  if (kind == AddressKind::reserved) return no_route;
+  if (kind == AddressKind::own || kind == AddressKind::loopback || kind == AddressKind::any) {
+    // Linux too takes 0.0.0.0 as "this host".
+    const IpAddress here = kind == AddressKind::any ? interfaces_.loopback().addresses()[0].ip : dst;
+    if (any_src) path.src = here;
+    path.next_hop = here;
+    path.interface = loopback_index;
+    path.mtu = path.interface_mtu = loopback_mtu;
+    path.kind = PathKind::local;
+    return path;
+  }
+  // What the loopback addresses say stays on this host (RFC 1122 3.2.1.3).
+  if (src_kind == AddressKind::loopback && wanted_interface != loopback_index) {
+    return Error{EINVAL, "a loopback address cannot be the source of what leaves this host"};
+  }
+
+  if (kind == AddressKind::multicast) path.kind = PathKind::multicast;
+  if (kind == AddressKind::broadcast) path.kind = PathKind::broadcast;
+  const auto found = find_hop(path, dst, wanted_interface);
+  if (!found) return found.error();
+  const Interface& interface = **found;
+  if (!interface.is_up()) return Error{ENETDOWN, "the interface to the destination is down"};
+  if (any_src) {
+    const InterfaceAddress* source = interface.source_for(path.next_hop);
+    if (source == nullptr) return Error{EADDRNOTAVAIL, "the interface to the destination has no address (yet): give it one"};
+    path.src = source->ip;
+  }
+  path.interface = interface.index();
+  path.interface_mtu = path.mtu = interface.mtu();
+  const auto known = path_mtus_.find(dst);
+  if (known.mtu != 0 && known.mtu <= path.mtu) {
+    path.mtu = known.mtu;
+    path.mtu_is_floor = known.is_floor;
+  }
+  return path;
+}
+
+Result<const Interface*> IpLayer::find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const {
+  if (wanted_interface != 0 && interfaces_.find(wanted_interface) == nullptr) return Error{ENODEV, "no interface has this index"};
+  // The longest prefix wins, and a network that we are on before a route of the same length.
+  const Interface* best = nullptr;
+  int best_prefix = -1;
+  for (const auto& interface : interfaces_.all()) {
+    if (interface->is_loopback() || (wanted_interface != 0 && interface->index() != wanted_interface)) continue;
+    for (const InterfaceAddress& address : interface->addresses()) {
+      if (!address.contains(dst) || address.prefix <= best_prefix) continue;
+      best = interface.get();
+      best_prefix = address.prefix;
+    }
+  }
+  const Route* route = routes_.find(dst, wanted_interface);
+  if (route != nullptr && route->prefix > best_prefix) {
+    best = interfaces_.find(route->interface);
+    // Groups and broadcasts are on the link wherever the route leads.
+    if (path.kind == PathKind::unicast && !route->gateway.is_any()) path.next_hop = route->gateway;
+  }
+  if (best != nullptr) return best;
+  // An interface that was asked for is assumed to have the destination on its link, as Linux does.
+  if (wanted_interface != 0) return interfaces_.find(wanted_interface);
+  if (path.kind == PathKind::unicast) return no_route;
+  for (const auto& interface : interfaces_.all()) {
+    if (!interface->is_loopback() && interface->is_up()) return interface.get();
+  }
+  return no_route;
+}
+
+Result<void> IpLayer::output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
+  return ipv4_->output(std::move(payload), ip, path, fragmentation, now, loop);
+}
+
+void IpLayer::port_unreachable(const wire::IpInfo& ip, Time now) {
+  icmp4_->send_error(wire::Icmp4Type::unreachable, wire::unreachable_code::port, 0, ip, now);
+}
+
+}  // namespace gannet::stack

@@ -1,0 +1,269 @@
+#include "stack/ipv4.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "stack/icmp4.h"
+#include "stack/neighbor.h"
+#include "wire/icmp4.h"
+
+namespace gannet::stack {
+namespace {
+
+// A permutation of the 16-bit numbers that only the holder of `secret` knows: four Feistel rounds.
+std::uint16_t permute(std::uint16_t number, std::uint64_t secret) {
+  auto left = static_cast<std::uint8_t>(number >> 8);
+  auto right = static_cast<std::uint8_t>(number);
+  for (unsigned round = 0; round < 4; ++round) {
+    std::uint64_t mixed = (secret + round) ^ std::uint64_t{right} << 48;
+    mixed = splitmix64(mixed);
+    left = std::exchange(right, static_cast<std::uint8_t>(left ^ mixed));
+  }
+  return static_cast<std::uint16_t>(left << 8 | right);
+}
+
+// 224.0.0/24: never past a router.
+bool is_link_local_group(const IpAddress& ip) { return ip.number() >> 8 == 0xe00000; }
+
+}  // namespace
+
+Ipv4::Ipv4(Context& context, Interfaces& interfaces, Neighbors& neighbors)
+    : context_(context),
+      interfaces_(interfaces),
+      neighbors_(neighbors),
+      reassembly_(context),
+      loopback_(std::bit_ceil(context.config.loopback_queue)),
+      id_key_{context.rng.next(), context.rng.next()} {
+  for (auto& counter : id_counters_) counter = static_cast<std::uint16_t>(context.rng.next());
+}
+
+void Ipv4::input(Interface& interface, Frame packet, bool link_broadcast, Time now) {
+  input(interface, std::move(packet), link_broadcast, Origin::link, now);
+}
+
+void Ipv4::input(Interface& interface, Frame packet, bool link_broadcast, Origin origin, Time now) {
+  context_.counters.in_receives.add();
+  const auto ipv4 = wire::parse_ipv4(std::as_const(packet).bytes());
+  if (!ipv4) [[unlikely]]
+    return context_.fates.drop(ipv4.error(), packet.bytes());
+  if (const auto bad = check_addresses(*ipv4, interface.index(), link_broadcast, origin)) [[unlikely]] {
+    return context_.fates.drop(*bad, packet.bytes());
+  }
+  if (!ipv4->options.empty() && wire::has_source_route(ipv4->options)) return context_.fates.drop(Drop::ip_source_route, packet.bytes());
+  if (ipv4->is_fragment()) [[unlikely]] {
+    return input_fragment(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
+  }
+  deliver(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
+}
+
+void Ipv4::input_fragment(const wire::Ipv4& fragment, std::uint32_t interface, bool link_broadcast, Frame packet, Time now) {
+  Frame whole = reassembly_.input(fragment, interface, link_broadcast, std::move(packet), now);
+  if (!whole) return;
+  const auto ipv4 = wire::parse_ipv4(std::as_const(whole).bytes());
+  ASSERT(ipv4.has_value());
+  deliver(*ipv4, interface, link_broadcast, std::move(whole), now);
+}
+
+std::optional<Drop> Ipv4::check_addresses(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin) const {
+  const AddressKind src = interfaces_.kind_of(ipv4.src, interface);
+  const AddressKind dst = interfaces_.kind_of(ipv4.dst, interface);
+  if (src == AddressKind::foreign && dst == AddressKind::own && !link_broadcast) [[likely]]
+    return std::nullopt;
+
+  const bool from_link = origin == Origin::link;
+  switch (src) {
+    case AddressKind::foreign:
+      break;
+    case AddressKind::own:
+      if (from_link) return Drop::ip_source_is_ours;
+      break;
+    case AddressKind::loopback:
+      if (from_link) return Drop::ip_source_invalid;
+      break;
+    case AddressKind::any:
+      // A host that has no address yet asks for one (RFC 951), or speaks IGMP (RFC 9776 4.2.13).
+      if (!ipv4.dst.is_limited_broadcast() && !is_link_local_group(ipv4.dst)) return Drop::ip_source_invalid;
+      break;
+    case AddressKind::broadcast:
+    case AddressKind::multicast:
+    case AddressKind::reserved:
+      return Drop::ip_source_invalid;
+  }
+  switch (dst) {
+    case AddressKind::own:
+      return link_broadcast ? std::optional(Drop::ip_unicast_in_broadcast_frame) : std::nullopt;
+    case AddressKind::broadcast:
+    case AddressKind::any:  // 4.2BSD's limited broadcast (RFC 1122 3.3.6)
+      return std::nullopt;
+    case AddressKind::multicast:
+      return context_.upper.is_member(ipv4.dst, interface) ? std::nullopt : std::optional(Drop::group_not_joined);
+    case AddressKind::loopback:
+      return from_link ? std::optional(Drop::ip_destination_invalid) : std::nullopt;
+    case AddressKind::reserved:
+      return Drop::ip_destination_invalid;
+    case AddressKind::foreign:
+      break;
+  }
+  return Drop::ip_not_for_us;
+}
+
+void Ipv4::deliver(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame packet, Time now) {
+  wire::IpInfo ip = ipv4.info(interface, link_broadcast);
+  ip.packet = ipv4.packet;
+  packet.resize(ipv4.packet.size());
+  packet.trim_front(ipv4.packet.size() - ipv4.payload.size());
+
+  const UpperLayers& upper = context_.upper;
+  if (ip.protocol == wire::protocol_udp && upper.udp.input != nullptr) [[likely]] {
+    context_.counters.in_delivers.add();
+    return upper.udp.input(upper.udp.layer, ip, std::move(packet), now);
+  }
+  if (ip.protocol == wire::protocol_icmp) {
+    context_.counters.in_delivers.add();
+    return icmp_->input(ip, std::move(packet), now);
+  }
+  if (ip.protocol == wire::protocol_igmp && upper.igmp.input != nullptr) {
+    context_.counters.in_delivers.add();
+    return upper.igmp.input(upper.igmp.layer, ip, std::move(packet), now);
+  }
+  icmp_->send_error(wire::Icmp4Type::unreachable, wire::unreachable_code::protocol, 0, ip, now);
+  context_.fates.drop(Drop::ip_protocol_unknown, ip.packet);
+}
+
+Result<void> Ipv4::output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
+  wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos, .options = ip.options};
+  const std::size_t size = header.size() + payload.size();
+  const bool by_interface =
+      fragmentation == Fragmentation::probe || fragmentation == Fragmentation::interface || fragmentation == Fragmentation::omit;
+  const std::uint32_t mtu = by_interface ? path.interface_mtu : path.mtu;
+  const bool fits = size <= mtu;
+  if (!fits) [[unlikely]] {
+    const bool may_fragment =
+        fragmentation == Fragmentation::never_df || fragmentation == Fragmentation::want || fragmentation == Fragmentation::omit;
+    if (size > wire::ipv4_packet_max) return Error{EMSGSIZE, "larger than an IPv4 packet can be: 65,535 bytes with its headers"};
+    if (!may_fragment) return Error{EMSGSIZE, "larger than the path's MTU, and the socket asked that it not be fragmented"};
+  }
+  if (path.kind != PathKind::unicast) [[unlikely]] {
+    // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
+    const bool is_heard_here =
+        path.kind == PathKind::broadcast || (path.kind == PathKind::multicast && loop && context_.upper.is_member(ip.dst, path.interface));
+    if (is_heard_here && path.interface != loopback_index) loop_copy(payload, header, path.interface);
+    if (ip.hop_limit == 0 && path.kind == PathKind::multicast) return {};
+  }
+  if (ip.hop_limit == 0) [[unlikely]]
+    return Error{EINVAL, "a TTL of 0 is for multicast that stays on this host"};
+
+  context_.counters.out_requests.add();
+  if (!fits) return output_fragments(std::move(payload), header, path, mtu, now);
+  header.dont_fragment =
+      fragmentation == Fragmentation::refuse || fragmentation == Fragmentation::probe || (fragmentation == Fragmentation::want && !path.mtu_is_floor);
+  // A packet that nobody may fragment needs no identification (RFC 6864 section 4).
+  if (!header.dont_fragment) header.id = next_id(ip);
+  payload.prepend(header.size());
+  wire::emit_ipv4(header, payload.bytes());
+  transmit(std::move(payload), ip.dst, path, now);
+  return {};
+}
+
+Result<void> Ipv4::output_fragments(Frame payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now) {
+  if (mtu < header.size() + 8) return Error{EMSGSIZE, "the path's MTU has no room for a fragment with these IP options"};
+  const std::size_t chunk = (mtu - header.size()) & ~std::size_t{7};
+  const std::size_t count = (payload.size() + chunk - 1) / chunk;
+  const FramePool& pool =
+      header.size() + chunk + frame_headroom <= context_.pools.small->chunk_size() ? *context_.pools.small : *context_.pools.large;
+  if (pool.available() < count) return Error{ENOBUFS, "the pool of frames has too few for all fragments of the datagram"};
+
+  context_.counters.out_fragment_required.add();
+  std::array<std::byte, wire::ipv4_options_max> copied;
+  header.id = next_id({.src = header.src, .dst = header.dst, .protocol = header.protocol});
+  for (std::size_t offset = 0; offset < payload.size(); offset += chunk) {
+    const auto part = std::as_const(payload).bytes().subspan(offset, std::min(chunk, payload.size() - offset));
+    header.fragment_offset = static_cast<std::uint16_t>(offset);
+    header.more_fragments = offset + part.size() < payload.size();
+    Frame fragment = context_.pools.allocate(header.size() + chunk);
+    ASSERT(fragment);
+    fragment.resize(part.size());
+    std::memcpy(fragment.bytes().data(), part.data(), part.size());
+    fragment.prepend(header.size());
+    wire::emit_ipv4(header, fragment.bytes());
+    context_.counters.out_fragments_created.add();
+    transmit(std::move(fragment), header.dst, path, now);
+    if (offset == 0 && !header.options.empty()) header.options = std::span(copied).first(wire::copied_options(header.options, copied));
+  }
+  return {};
+}
+
+void Ipv4::transmit(Frame packet, const IpAddress& dst, const Path& path, Time now) {
+  if (path.interface == loopback_index) return push_loopback(std::move(packet), loopback_index);
+  context_.counters.frames_made.add();
+  context_.counters.out_transmits.add();
+  Interface& interface = *interfaces_.find(path.interface);
+  if (!interface.is_ethernet()) return interface.send(std::move(packet));
+  switch (path.kind) {
+    [[likely]] case PathKind::unicast:
+    case PathKind::local:
+      return neighbors_.output(interface, path.next_hop, std::move(packet), now);
+    case PathKind::broadcast:
+      return interface.send(std::move(packet), wire::MacAddress::broadcast(), wire::ethertype_ipv4);
+    case PathKind::multicast:
+      return interface.send(std::move(packet), wire::MacAddress::of_group(dst), wire::ethertype_ipv4);
+  }
+}
+
+void Ipv4::loop_copy(const Frame& payload, const wire::Ipv4Header& header, std::uint32_t interface) {
+  Frame copy = context_.pools.allocate(header.size() + payload.size());
+  if (!copy) {
+    context_.counters.frames_made.add();
+    return context_.fates.drop(Drop::no_frame);
+  }
+  copy.resize(payload.size());
+  std::ranges::copy(payload.bytes(), copy.bytes().begin());
+  copy.prepend(header.size());
+  wire::emit_ipv4(header, copy.bytes());
+  push_loopback(std::move(copy), interface);
+}
+
+void Ipv4::push_loopback(Frame packet, std::uint32_t interface) {
+  context_.counters.frames_made.add();
+  if (loopback_count_ == loopback_.size()) return context_.fates.drop(Drop::loopback_queue_full, packet.bytes());
+  loopback_[(loopback_first_ + loopback_count_++) & (loopback_.size() - 1)] = {std::move(packet), interface};
+}
+
+void Ipv4::run_loopback(Time now) {
+  for (std::size_t left = loopback_count_; left != 0; --left) {
+    Looped& slot = loopback_[loopback_first_];
+    loopback_first_ = (loopback_first_ + 1) & (loopback_.size() - 1);
+    --loopback_count_;
+    Interface& interface = *interfaces_.find(slot.interface);
+    input(interface, std::move(slot.packet), false, Origin::loopback, now);
+  }
+}
+
+Time Ipv4::next_wakeup() const { return loopback_count_ != 0 ? Time::min() : reassembly_.next_wakeup(); }
+
+void Ipv4::advance(Time now) {
+  Frame first;
+  while (reassembly_.expire_one(now, first)) {
+    if (!first) continue;
+    const auto fragment = wire::parse_ipv4(std::as_const(first).bytes());
+    ASSERT(fragment.has_value());
+    wire::IpInfo ip = fragment->info();
+    ip.packet = fragment->packet;
+    icmp_->send_error(wire::Icmp4Type::time_exceeded, wire::time_exceeded_code::in_reassembly, 0, ip, now);
+    context_.fates.drop(Drop::fragment_timeout, ip.packet);
+    first.release();
+  }
+  run_loopback(now);
+}
+
+// RFC 6864 4.3, RFC 7739: no number comes back for a source, destination and protocol within 65,536 packets, and none tells the next. Flows that
+// share a counter merely skip numbers.
+std::uint16_t Ipv4::next_id(const wire::IpInfo& ip) {
+  const std::uint64_t secret = siphash(id_key_, ip.src, ip.dst, ip.protocol);
+  return permute(id_counters_[secret % id_counters_.size()]++, secret);
+}
+
+}  // namespace gannet::stack

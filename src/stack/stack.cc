@@ -1,0 +1,91 @@
+#include "stack/stack.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gannet::stack {
+
+Stack::Stack(FramePools& pools, Rng& rng, const Config& config)
+    : config_(config),
+      context_{pools, rng, fates_, config_},
+      interfaces_(context_),
+      routes_(context_),
+      path_mtus_(context_),
+      neighbors_(context_, interfaces_),
+      arp_(context_, interfaces_, neighbors_),
+      ip_(context_, interfaces_, routes_, path_mtus_),
+      ipv4_(context_, interfaces_, neighbors_),
+      icmp_(context_, ip_, interfaces_, path_mtus_) {
+  ipv4_.attach(icmp_);
+  ip_.attach(ipv4_, icmp_);
+}
+
+Result<void> Stack::add_address(std::uint32_t interface, const IpAddress& ip, std::uint8_t prefix, Time now) {
+  if (auto added = interfaces_.add_address(interface, ip, prefix); !added) return added;
+  Interface& owner = *interfaces_.find(interface);
+  if (owner.is_ethernet()) arp_.claim(owner, ip, now);
+  return {};
+}
+
+Result<void> Stack::remove_address(std::uint32_t interface, const IpAddress& ip) {
+  arp_.release(interface, ip);
+  return interfaces_.remove_address(interface, ip);
+}
+
+Result<void> Stack::add_route(const Route& route) {
+  if (route.interface == loopback_index || interfaces_.find(route.interface) == nullptr) {
+    return Error{ENODEV, "a route leads by an interface of this host that is not lo"};
+  }
+  return routes_.add(route);
+}
+
+void Stack::input(std::uint32_t index, Frame frame, Time now) {
+  context_.counters.frames_in.add();
+  Interface* interface = interfaces_.find(index);
+  if (interface == nullptr || !interface->is_up()) [[unlikely]]
+    return fates_.drop(Drop::interface_down, frame.bytes());
+  if (!interface->is_ethernet()) return ipv4_.input(*interface, std::move(frame), false, now);
+  input_ethernet(*interface, std::move(frame), now);
+}
+
+void Stack::input_ethernet(Interface& interface, Frame frame, Time now) {
+  const auto ethernet = wire::parse_ethernet(std::as_const(frame).bytes());
+  if (!ethernet) [[unlikely]]
+    return fates_.drop(ethernet.error(), frame.bytes());
+  if (ethernet->src == interface.mac()) [[unlikely]]
+    return fates_.drop(Drop::ethernet_own_frame, frame.bytes());
+  const bool link_broadcast = ethernet->dst.is_multicast();
+  if (!link_broadcast && ethernet->dst != interface.mac()) [[unlikely]]
+    return fates_.drop(Drop::ethernet_not_for_us, frame.bytes());
+  if (ethernet->vlan != 0) [[unlikely]]
+    return fates_.drop(Drop::ethernet_vlan_unknown, frame.bytes());
+
+  const std::uint16_t type = ethernet->type;
+  frame.trim_front(ethernet->header_size);
+  if (type == wire::ethertype_ipv4) [[likely]]
+    return ipv4_.input(interface, std::move(frame), link_broadcast, now);
+  if (type == wire::ethertype_arp) return arp_.input(interface, std::move(frame), now);
+  fates_.drop(Drop::ethernet_type_unknown, frame.bytes());
+}
+
+void Stack::sent(std::uint32_t interface, std::size_t count) {
+  interfaces_.find(interface)->output().pop(count);
+  context_.counters.frames_out.add(count);
+}
+
+Time Stack::next_wakeup() const { return std::min({ipv4_.next_wakeup(), neighbors_.next_wakeup(), arp_.next_wakeup(), path_mtus_.next_wakeup()}); }
+
+void Stack::advance(Time now) {
+  path_mtus_.advance(now);
+  arp_.advance(now);
+  neighbors_.advance(now);
+  ipv4_.advance(now);
+}
+
+std::size_t Stack::held() const {
+  std::size_t held = neighbors_.held() + ipv4_.held();
+  for (const auto& interface : interfaces_.all()) held += std::as_const(*interface).output().size();
+  return held;
+}
+
+}  // namespace gannet::stack
