@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "wire/endian.h"
+#include "wire/ip.h"
 
 namespace gannet::wire {
 namespace {
@@ -17,18 +18,18 @@ std::expected<Arp, Drop> parse_arp(std::span<const std::byte> payload) {
   if (operation != 1 && operation != 2) return std::unexpected(Drop::arp_malformed);
   return Arp{.operation = static_cast<ArpOperation>(operation),
              .sender_mac = load_mac(payload, 8),
-             .sender_ip = IpAddress::ipv4(load_be32(payload, 14)),
+             .sender_ip = load_ipv4(payload, 14),
              .target_mac = load_mac(payload, 18),
-             .target_ip = IpAddress::ipv4(load_be32(payload, 24))};
+             .target_ip = load_ipv4(payload, 24)};
 }
 
 void emit_arp(const Arp& arp, std::span<std::byte> packet) {
   ASSERT(packet.size() >= arp_size);
   store_be64(packet, 0, ethernet_and_ipv4 << 16 | static_cast<std::uint16_t>(arp.operation));
   store_mac(packet, 8, arp.sender_mac);
-  store_be32(packet, 14, arp.sender_ip.number());
+  store_ipv4(packet, 14, arp.sender_ip);
   store_mac(packet, 18, arp.target_mac);
-  store_be32(packet, 24, arp.target_ip.number());
+  store_ipv4(packet, 24, arp.target_ip);
 }
 
 }  // namespace gannet::wire

@@ -17,12 +17,6 @@ std::uint64_t add_with_carry(std::uint64_t sum, std::uint64_t word) {
 // From here on the vector sum, with its setup and its final fold, is faster.
 constexpr std::size_t avx2_from = 128;
 
-std::uint64_t load64(const std::byte* at) {
-  std::uint64_t word;
-  std::memcpy(&word, at, sizeof word);
-  return word;
-}
-
 // The last 0 to 7 bytes, padded with zeros.
 std::uint64_t load_tail(const std::byte* at, std::size_t size) {
   std::uint64_t word = 0;
@@ -41,12 +35,12 @@ std::uint64_t sum_scalar(std::span<const std::byte> bytes) {
   std::size_t left = bytes.size();
   std::uint64_t sum = 0;
   for (; left >= 32; at += 32, left -= 32) {
-    sum = add_with_carry(sum, load64(at));
-    sum = add_with_carry(sum, load64(at + 8));
-    sum = add_with_carry(sum, load64(at + 16));
-    sum = add_with_carry(sum, load64(at + 24));
+    sum = add_with_carry(sum, load_native<std::uint64_t>(at));
+    sum = add_with_carry(sum, load_native<std::uint64_t>(at + 8));
+    sum = add_with_carry(sum, load_native<std::uint64_t>(at + 16));
+    sum = add_with_carry(sum, load_native<std::uint64_t>(at + 24));
   }
-  for (; left >= 8; at += 8, left -= 8) sum = add_with_carry(sum, load64(at));
+  for (; left >= 8; at += 8, left -= 8) sum = add_with_carry(sum, load_native<std::uint64_t>(at));
   return left == 0 ? sum : add_with_carry(sum, load_tail(at, left));
 }
 
@@ -57,7 +51,7 @@ std::uint64_t copy_and_sum_scalar(std::span<std::byte> to, std::span<const std::
   std::size_t left = from.size();
   std::uint64_t sum = 0;
   for (; left >= 8; at += 8, out += 8, left -= 8) {
-    const std::uint64_t word = load64(at);
+    const std::uint64_t word = load_native<std::uint64_t>(at);
     std::memcpy(out, &word, sizeof word);
     sum = add_with_carry(sum, word);
   }

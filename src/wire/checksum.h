@@ -5,6 +5,7 @@
 // Thread: any; plain values.  Allocates: never.
 // Sources: RFC 1071; RFC 1624 (incremental update); RFC 768 and RFC 8200 8.1 (pseudo-headers).
 #pragma once
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -27,6 +28,13 @@ namespace gannet::wire {
 [[nodiscard]] std::uint64_t copy_and_sum(std::span<std::byte> to, std::span<const std::byte> from);
 [[nodiscard]] bool has_avx2();
 
+template <class Word>
+[[nodiscard]] inline Word load_native(const std::byte* at) {
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
 class ChecksumSum {
  public:
   // Adds bytes as big-endian 16-bit words. Every piece but the last must have an even length.
@@ -37,11 +45,14 @@ class ChecksumSum {
   // Adds a number as its two big-endian 16-bit words.
   void add(std::uint32_t value) { add_native(big_endian(value)); }
   void add_pseudo_header(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol, std::uint32_t upper_length) {
-    // The unused tail of an IPv4 address is zero and adds nothing: no branch on the family.
-    add_header<sizeof src.bytes>(src.bytes.data());
-    add_header<sizeof dst.bytes>(dst.bytes.data());
-    add(upper_length);
-    add(std::uint32_t{protocol});
+    // Four numbers below 2^32 need no carry. The unused tail of an IPv4 address is zero and adds nothing.
+    const auto first = [](const IpAddress& ip) -> std::uint64_t { return load_native<std::uint32_t>(ip.bytes.data()); };
+    add_native(first(src) + first(dst) + big_endian(upper_length) + big_endian(std::uint32_t{protocol}));
+    if (src.is_ipv4()) return;
+    for (const IpAddress* ip : {&src, &dst}) {
+      add_native(load_native<std::uint32_t>(ip->bytes.data() + 4));
+      add_native(load_native<std::uint64_t>(ip->bytes.data() + 8));
+    }
   }
   // Copies `from` to `to`, which has the same size, and adds it on the way.
   void add_copy(std::span<std::byte> to, std::span<const std::byte> from) { add_native(copy_and_sum(to, from)); }
@@ -49,11 +60,9 @@ class ChecksumSum {
 
   // 0xffff means: over the bytes added, a correct checksum among them, everything agrees.
   [[nodiscard]] std::uint16_t folded() const {
-    std::uint64_t sum = (sum_ >> 32) + (sum_ & 0xffffffff);
-    sum = (sum >> 32) + (sum & 0xffffffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    return big_endian(static_cast<std::uint16_t>(sum));
+    // A word and itself with its halves exchanged: the upper half of their sum is the sum of the halves with the carry brought around.
+    const auto half = static_cast<std::uint32_t>((sum_ + std::rotl(sum_, 32)) >> 32);
+    return big_endian(static_cast<std::uint16_t>((half + std::rotl(half, 16)) >> 16));
   }
   // What goes into a checksum field that was zero while the sum was made.
   [[nodiscard]] std::uint16_t checksum() const { return static_cast<std::uint16_t>(~folded()); }
@@ -67,16 +76,8 @@ class ChecksumSum {
 template <std::size_t size>
 inline void ChecksumSum::add_header(const std::byte* bytes) {
   static_assert(size % 4 == 0);
-  for (std::size_t i = 0; i + 8 <= size; i += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, bytes + i, 8);
-    add_native(word);
-  }
-  if constexpr (size % 8 != 0) {
-    std::uint32_t word;
-    std::memcpy(&word, bytes + size - 4, 4);
-    add_native(word);
-  }
+  for (std::size_t i = 0; i + 8 <= size; i += 8) add_native(load_native<std::uint64_t>(bytes + i));
+  if constexpr (size % 8 != 0) add_native(load_native<std::uint32_t>(bytes + size - 4));
 }
 
 // The checksum after one 16-bit word under it changed (RFC 1624, equation 3).

@@ -83,7 +83,7 @@ struct Ethernet {
 // The rare forms: a VLAN tag, or a length with LLC/SNAP in place of the type.
 [[nodiscard]] std::expected<Ethernet, Drop> parse_tagged_or_llc(std::span<const std::byte> frame);
 
-[[nodiscard]] inline std::expected<Ethernet, Drop> parse_ethernet(std::span<const std::byte> frame) {
+[[nodiscard, gnu::always_inline]] inline std::expected<Ethernet, Drop> parse_ethernet(std::span<const std::byte> frame) {
   if (frame.size() < ethernet_header_size) return std::unexpected(Drop::ethernet_truncated);
   const std::uint16_t type = load_be16(frame, 12);
   if (type < 0x0600 || type == ethertype_vlan) [[unlikely]]

@@ -44,8 +44,8 @@ std::expected<Icmp4Quote, Drop> parse_quote(const Icmp4& error) {
   const std::size_t header_size = std::size_t{version_and_length & 0x0fu} * 4;
   if (header_size < ipv4_header_size) return std::unexpected(Drop::icmp_quote_malformed);
   if (quote.size() < header_size + 8) return std::unexpected(Drop::icmp_truncated);
-  return Icmp4Quote{.src = IpAddress::ipv4(load_be32(quote, 12)),
-                    .dst = IpAddress::ipv4(load_be32(quote, 16)),
+  return Icmp4Quote{.src = load_ipv4(quote, 12),
+                    .dst = load_ipv4(quote, 16),
                     .protocol = load_u8(quote, 9),
                     .tos = load_u8(quote, 1),
                     .ttl = load_u8(quote, 8),

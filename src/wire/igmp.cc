@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "wire/checksum.h"
 #include "wire/endian.h"
+#include "wire/ip.h"
 
 namespace gannet::wire {
 namespace {
@@ -42,7 +43,7 @@ std::optional<std::size_t> measure_records(std::span<const std::byte> bytes, std
 
 std::expected<Igmp, Drop> parse_query(std::span<const std::byte> payload) {
   const std::uint8_t code = load_u8(payload, 1);
-  Igmp query{.type = IgmpType::query, .group = IpAddress::ipv4(load_be32(payload, 4))};
+  Igmp query{.type = IgmpType::query, .group = load_ipv4(payload, 4)};
   // RFC 9776 7.1: the length and the maximum response code say the version.
   if (payload.size() == igmp_size) {
     query.version = code == 0 ? 1 : 2;
@@ -71,7 +72,7 @@ void store_checksum(std::span<std::byte> message) {
 
 IpAddress IgmpSources::operator[](std::size_t index) const {
   ASSERT(index < size());
-  return IpAddress::ipv4(load_be32(bytes_, index * 4));
+  return load_ipv4(bytes_, index * 4);
 }
 
 std::expected<Igmp, Drop> parse_igmp(std::span<const std::byte> payload) {
@@ -83,8 +84,7 @@ std::expected<Igmp, Drop> parse_igmp(std::span<const std::byte> payload) {
   const auto type = static_cast<IgmpType>(load_u8(payload, 0));
   if (type == IgmpType::query) return parse_query(payload);
   if (type != IgmpType::v3_report) {
-    return Igmp{
-        .type = type, .version = type == IgmpType::v1_report ? std::uint8_t{1} : std::uint8_t{2}, .group = IpAddress::ipv4(load_be32(payload, 4))};
+    return Igmp{.type = type, .version = type == IgmpType::v1_report ? std::uint8_t{1} : std::uint8_t{2}, .group = load_ipv4(payload, 4)};
   }
   const std::uint16_t count = load_be16(payload, 6);
   const auto records = payload.subspan(igmp_size);
@@ -97,7 +97,7 @@ std::optional<IgmpRecord> IgmpRecords::next() {
   if (left_.empty()) return std::nullopt;
   const std::size_t sources = load_be16(left_, 2) * std::size_t{4};
   const std::size_t auxiliary = load_u8(left_, 1) * std::size_t{4};  // no version has any; skipped, as RFC 9776 4.2.6 says
-  const IgmpRecord record{static_cast<IgmpRecordType>(load_u8(left_, 0)), IpAddress::ipv4(load_be32(left_, 4)),
+  const IgmpRecord record{static_cast<IgmpRecordType>(load_u8(left_, 0)), load_ipv4(left_, 4),
                           IgmpSources(left_.subspan(record_header_size, sources))};
   left_ = left_.subspan(record_header_size + sources + auxiliary);
   return record;
@@ -106,7 +106,7 @@ std::optional<IgmpRecord> IgmpRecords::next() {
 void emit_igmp(IgmpType type, const IpAddress& group, std::span<std::byte> message) {
   ASSERT(message.size() == igmp_size);
   store_be32(message, 0, std::uint32_t{static_cast<std::uint8_t>(type)} << 24);
-  store_be32(message, 4, group.number());
+  store_ipv4(message, 4, group);
   store_checksum(message);
 }
 
@@ -119,12 +119,12 @@ std::size_t emit_igmp_query(const IgmpQuery& query, std::span<std::byte> into) {
                             : query.version == 2 ? static_cast<std::uint8_t>(tenths < 255 ? tenths : 255)
                                                  : encode(tenths);
   store_be32(message, 0, 0x1100'0000u | std::uint32_t{code} << 16);
-  store_be32(message, 4, query.group.number());
+  store_ipv4(message, 4, query.group);
   if (query.version == 3) {
     store_u8(message, 8, static_cast<std::uint8_t>((query.suppress ? 8 : 0) | (query.robustness & 7)));
     store_u8(message, 9, encode(static_cast<std::uint64_t>(query.query_interval / std::chrono::seconds(1))));
     store_be16(message, 10, static_cast<std::uint16_t>(query.sources.size()));
-    for (std::size_t i = 0; i < query.sources.size(); ++i) store_be32(message, igmp_v3_query_size + i * 4, query.sources[i].number());
+    for (std::size_t i = 0; i < query.sources.size(); ++i) store_ipv4(message, igmp_v3_query_size + i * 4, query.sources[i]);
   }
   store_checksum(message);
   return size;
@@ -143,8 +143,8 @@ bool IgmpReportWriter::add(IgmpRecordType type, const IpAddress& group, std::spa
   if (!most || sources.size() > *most || sources.size() > 0xffff) return false;
   const auto record = into_.subspan(size_);
   store_be32(record, 0, std::uint32_t{static_cast<std::uint8_t>(type)} << 24 | static_cast<std::uint16_t>(sources.size()));
-  store_be32(record, 4, group.number());
-  for (std::size_t i = 0; i < sources.size(); ++i) store_be32(record, record_header_size + i * 4, sources[i].number());
+  store_ipv4(record, 4, group);
+  for (std::size_t i = 0; i < sources.size(); ++i) store_ipv4(record, record_header_size + i * 4, sources[i]);
   size_ += record_header_size + sources.size() * 4;
   ++count_;
   return true;

@@ -1,6 +1,8 @@
 // What IPv4 and IPv6 both tell the layers above: all that UDP may know of IP.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include <gannet/address.h>
@@ -24,5 +26,13 @@ struct IpInfo {
   std::span<const std::byte> options{};  // IPv4 options or IPv6 hop-by-hop options as on the wire; never outlive the packet
   std::span<const std::byte> packet{};   // in: the whole packet from its IP header on, for errors about it; never outlives the frame
 };
+
+// IPv4 addresses in packets: copied as they are, without the detour over number().
+[[nodiscard]] inline IpAddress load_ipv4(std::span<const std::byte> at, std::size_t offset) {
+  IpAddress ip;
+  std::memcpy(ip.bytes.data(), at.data() + offset, 4);
+  return ip;
+}
+inline void store_ipv4(std::span<std::byte> at, std::size_t offset, const IpAddress& ip) { std::memcpy(at.data() + offset, ip.bytes.data(), 4); }
 
 }  // namespace gannet::wire

@@ -71,7 +71,7 @@ inline constexpr std::uint16_t offset = 0x1fff;
 [[nodiscard]] std::expected<Ipv4, Drop> parse_options_and_fragment(Ipv4 ipv4);
 
 // Reads and verifies the header at the start of `bytes`, which is what a link brought. Options are checked for their bounds only.
-[[nodiscard]] inline std::expected<Ipv4, Drop> parse_ipv4(std::span<const std::byte> bytes) {
+[[nodiscard, gnu::always_inline]] inline std::expected<Ipv4, Drop> parse_ipv4(std::span<const std::byte> bytes) {
   if (bytes.size() < ipv4_header_size) return std::unexpected(Drop::ip_header_truncated);
   const std::uint8_t version_and_length = load_u8(bytes, 0);
   if (version_and_length >> 4 != 4) return std::unexpected(Drop::ip_version_wrong);
@@ -88,8 +88,8 @@ inline constexpr std::uint16_t offset = 0x1fff;
 
   const std::uint16_t fragment = load_be16(bytes, 6);
   Ipv4 ipv4;
-  ipv4.src = IpAddress::ipv4(load_be32(bytes, 12));
-  ipv4.dst = IpAddress::ipv4(load_be32(bytes, 16));
+  ipv4.src = load_ipv4(bytes, 12);
+  ipv4.dst = load_ipv4(bytes, 16);
   ipv4.protocol = load_u8(bytes, 9);
   ipv4.ttl = load_u8(bytes, 8);
   ipv4.tos = load_u8(bytes, 1);
@@ -107,7 +107,7 @@ inline constexpr std::uint16_t offset = 0x1fff;
 void emit_options(std::span<const std::byte> options, std::span<std::byte> packet);
 
 // Writes the header at the start of `packet`, which is the header (size() bytes of it) and the payload, at most 65,535 bytes.
-inline void emit_ipv4(const Ipv4Header& header, std::span<std::byte> packet) {
+[[gnu::always_inline]] inline void emit_ipv4(const Ipv4Header& header, std::span<std::byte> packet) {
   const std::size_t header_size = header.size();
   ASSERT(header_size <= ipv4_header_size + ipv4_options_max && header_size <= packet.size() && packet.size() <= ipv4_packet_max);
   const unsigned fragment = (header.dont_fragment ? ipv4_field::dont_fragment : 0u) | (header.more_fragments ? ipv4_field::more_fragments : 0u) |
@@ -120,8 +120,8 @@ inline void emit_ipv4(const Ipv4Header& header, std::span<std::byte> packet) {
   store_u8(packet, 8, header.ttl);
   store_u8(packet, 9, header.protocol);
   store_be16(packet, 10, 0);
-  store_be32(packet, 12, header.src.number());
-  store_be32(packet, 16, header.dst.number());
+  store_ipv4(packet, 12, header.src);
+  store_ipv4(packet, 16, header.dst);
 
   ChecksumSum sum;
   if (!header.options.empty()) [[unlikely]] {

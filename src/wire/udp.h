@@ -39,8 +39,8 @@ struct Udp {
 enum class ZeroChecksum : std::uint8_t { allowed, refused };
 
 // Reads the header at the start of `ip_payload` and verifies length and checksum.
-[[nodiscard]] inline std::expected<Udp, Drop> parse_udp(const IpInfo& ip, std::span<const std::byte> ip_payload,
-                                                        ZeroChecksum zero = ZeroChecksum::allowed) {
+[[nodiscard, gnu::always_inline]] inline std::expected<Udp, Drop> parse_udp(const IpInfo& ip, std::span<const std::byte> ip_payload,
+                                                                            ZeroChecksum zero = ZeroChecksum::allowed) {
   if (ip_payload.size() < udp_header_size) return std::unexpected(Drop::udp_header_truncated);
 
   // One validated length bounds everything below: header, user data, checksum and surplus (RFC 9868 25.3).
@@ -66,8 +66,8 @@ enum class ZeroChecksum : std::uint8_t { allowed, refused };
 
 // Writes the header, checksum included, in front of user data that was summed already, for instance while it was copied into place. `packet` is
 // header and user data, at most 65,535 bytes.
-inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t src_port, std::uint16_t dst_port, std::span<std::byte> packet,
-                     const ChecksumSum& user_data) {
+[[gnu::always_inline]] inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t src_port, std::uint16_t dst_port,
+                                            std::span<std::byte> packet, const ChecksumSum& user_data) {
   ASSERT(packet.size() >= udp_header_size && packet.size() <= 65535);
   const auto length = static_cast<std::uint16_t>(packet.size());
   store_be16(packet, 0, src_port);
@@ -84,7 +84,8 @@ inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t s
 }
 
 // The same, with user data that already stands in `packet` at udp_header_size.
-inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t src_port, std::uint16_t dst_port, std::span<std::byte> packet) {
+[[gnu::always_inline]] inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t src_port, std::uint16_t dst_port,
+                                            std::span<std::byte> packet) {
   ASSERT(packet.size() >= udp_header_size);
   ChecksumSum user_data;
   user_data.add(packet.subspan(udp_header_size));
