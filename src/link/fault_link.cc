@@ -85,7 +85,8 @@ Frame FaultLink::impair(Side& side, Frame frame, Time now) {
 }
 
 void FaultLink::hold(Side& side, Frame frame, Time release) {
-  if (!side.held.push(release, std::move(frame))) counters_.drop(Drop::fault_held_full);
+  if (side.held.full()) return counters_.drop(Drop::fault_held_full);
+  side.held.push(release, std::move(frame));
 }
 
 Frame FaultLink::copy(const Frame& frame) {

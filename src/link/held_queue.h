@@ -1,7 +1,7 @@
 // Things that wait for their time: frames on a link, datagrams between an endpoint and the stack.
 //
 // Ordered by (release time, arrival). Owner: whoever delays.  Thread: one.  Allocates: at construction only.
-// Bound: its capacity; push() says when there is no room, and the thing stays with the caller.
+// Bound: its capacity; whoever finds it full drops what comes, under a name.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -19,12 +19,11 @@ class HeldQueue {
  public:
   explicit HeldQueue(std::size_t capacity) : capacity_(capacity) { heap_.reserve(capacity); }
 
-  // False, and `thing` untouched, when the queue is full.
-  bool push(Time release, T&& thing) {
-    if (heap_.size() == capacity_) return false;
+  // There must be room.
+  void push(Time release, T thing) {
+    ASSERT(!full());
     heap_.push_back({release, next_sequence_++, std::move(thing)});
     std::push_heap(heap_.begin(), heap_.end(), later);
-    return true;
   }
   // When the next thing is due; never when there is none.
   [[nodiscard]] Time next() const { return heap_.empty() ? never : heap_.front().release; }
@@ -37,6 +36,7 @@ class HeldQueue {
     return thing;
   }
   [[nodiscard]] std::size_t size() const { return heap_.size(); }
+  [[nodiscard]] bool full() const { return heap_.size() == capacity_; }
 
  private:
   struct Entry {

@@ -1,11 +1,10 @@
 #include "link/memory_link.h"
 
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <bit>
 
-#include "base/assert.h"
+#include "base/fd.h"
 #include "link/frame_ring.h"
 
 namespace gannet::link {
@@ -29,16 +28,13 @@ std::uint64_t number_of(std::span<const std::byte, 6> mac) {
 // at the bell; the receiver arms, then looks at the slot. All four are sequentially consistent, so that one of the two sees the other.
 class MemoryPort {
  public:
-  MemoryPort(std::size_t slots, std::size_t slot_size, int eventfd) : ring(slots, slot_size), eventfd_(eventfd) {}
-  ~MemoryPort() { ::close(eventfd_); }
-  MemoryPort(const MemoryPort&) = delete;
-  MemoryPort& operator=(const MemoryPort&) = delete;
+  MemoryPort(std::size_t slots, std::size_t slot_size, Fd eventfd) : ring(slots, slot_size), eventfd_(std::move(eventfd)) {}
 
   // By a sender, after each push.
   void ring_if_armed() {
     Bell expected = Bell::armed;
     if (bell_.load() != Bell::armed || !bell_.compare_exchange_strong(expected, Bell::ringing)) return;
-    ::eventfd_write(eventfd_, 1);
+    ::eventfd_write(eventfd_.get(), 1);
     bell_.store(Bell::rung);
   }
 
@@ -46,7 +42,7 @@ class MemoryPort {
   void arm() {
     if (bell_.load() != Bell::rung) return;  // unwatched, or armed still, or the token is yet to come and will wake us
     eventfd_t token;
-    ::eventfd_read(eventfd_, &token);
+    ::eventfd_read(eventfd_.get(), &token);
     bell_.store(Bell::armed);
     if (ring.has_frame()) ring_if_armed();
   }
@@ -55,7 +51,7 @@ class MemoryPort {
   int watch() {
     Bell expected = Bell::unwatched;
     if (bell_.compare_exchange_strong(expected, Bell::armed) && ring.has_frame()) ring_if_armed();
-    return eventfd_;
+    return eventfd_.get();
   }
 
   FrameRing ring;
@@ -63,7 +59,7 @@ class MemoryPort {
  private:
   enum class Bell : std::uint8_t { unwatched, armed, ringing, rung };
   std::atomic<Bell> bell_ = Bell::unwatched;
-  int eventfd_;
+  Fd eventfd_;
 };
 
 Result<std::shared_ptr<MemorySegment>> MemorySegment::create(std::size_t mtu, std::size_t slots) {
@@ -85,12 +81,12 @@ Result<std::unique_ptr<MemoryLink>> MemorySegment::attach(std::optional<wire::Ma
 
   Place& place = places_[index];
   if (place.port.load(std::memory_order_relaxed) == nullptr) {
-    const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (fd < 0) {
+    Fd fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!fd) {
       place.taken.store(false, std::memory_order_release);
       return Error{errno, "no descriptor for a port of the memory segment: close some, or raise the limit (ulimit -n)"};
     }
-    place.port.store(new MemoryPort(slots_, mtu_ + largest_header, fd), std::memory_order_release);
+    place.port.store(new MemoryPort(slots_, mtu_ + largest_header, std::move(fd)), std::memory_order_release);
   }
   std::size_t used = used_.load(std::memory_order_relaxed);
   while (used <= index && !used_.compare_exchange_weak(used, index + 1, std::memory_order_acq_rel)) {

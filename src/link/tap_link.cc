@@ -17,21 +17,6 @@ namespace {
 
 constexpr std::size_t largest_frame = 65535 + wire::ethernet_header_size + wire::vlan_tag_size;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 Error cannot_open_device(int code) {
   switch (code) {
     case ENOENT:
@@ -74,8 +59,8 @@ Error cannot_raise(int code) {
 
 // Brings the interface up and returns its MTU.
 Result<std::size_t> raise_interface(ifreq request) {
-  const Descriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (control.get() < 0) return Error{errno, nullptr};
+  const Fd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!control) return Error{errno, nullptr};
   if (::ioctl(control.get(), SIOCGIFFLAGS, &request) < 0) return Error{errno, nullptr};
   if ((request.ifr_flags & IFF_UP) == 0) {
     request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
@@ -118,19 +103,17 @@ Result<std::unique_ptr<TapLink>> TapLink::open(std::string_view name, const wire
   ifreq request{};
   std::ranges::copy(name, request.ifr_name);
 
-  Descriptor device(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (device.get() < 0) return cannot_open_device(errno);
+  Fd device(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!device) return cannot_open_device(errno);
   request.ifr_flags = IFF_TAP | IFF_NO_PI;
   if (::ioctl(device.get(), TUNSETIFF, &request) < 0) return cannot_attach(errno);
   const auto mtu = raise_interface(request);
   if (!mtu) return mtu.error();
   Caps caps{.name = "tap " + std::string(name), .mtu = *mtu, .mac = mac, .ethernet = true};
-  return std::unique_ptr<TapLink>(new TapLink(device.release(), std::move(caps)));
+  return std::unique_ptr<TapLink>(new TapLink(std::move(device), std::move(caps)));
 }
 
-TapLink::TapLink(int fd, Caps caps) : fd_(fd), caps_(std::move(caps)), spill_(std::make_unique_for_overwrite<std::byte[]>(largest_frame)) {}
-
-TapLink::~TapLink() { ::close(fd_); }
+TapLink::TapLink(Fd fd, Caps caps) : fd_(std::move(fd)), caps_(std::move(caps)), spill_(std::make_unique_for_overwrite<std::byte[]>(largest_frame)) {}
 
 std::size_t TapLink::receive(std::span<Frame> into, FramePools& pools, Time /*now*/) {
   std::size_t count = 0;
@@ -149,7 +132,7 @@ Frame TapLink::receive_one(FramePools& pools, bool& more) {
   const std::size_t first_part = room == 0 ? 1 : 0;  // without a frame, all of it goes where it is forgotten
   ssize_t result = 0;
   do {
-    result = ::readv(fd_, &parts[first_part], static_cast<int>(parts.size() - first_part));
+    result = ::readv(fd_.get(), &parts[first_part], static_cast<int>(parts.size() - first_part));
   } while (result < 0 && errno == EINTR);
   if (result <= 0) {
     more = false;
@@ -183,7 +166,7 @@ std::size_t TapLink::send(std::span<Frame> frames, Time /*now*/) {
     const std::size_t size = frame.size();
     if (!caps_.fits(frame.bytes())) {
       counters_.drop(Drop::frame_too_long);
-    } else if (::write(fd_, frame.bytes().data(), size) >= 0) {
+    } else if (::write(fd_.get(), frame.bytes().data(), size) >= 0) {
       counters_.frames_out.add();
       counters_.bytes_out.add(size);
     } else if (errno == EINTR) {

@@ -12,6 +12,7 @@
 
 #include <gannet/result.h>
 
+#include "base/fd.h"
 #include "link/link.h"
 
 namespace gannet::link {
@@ -24,22 +25,19 @@ class TapLink final : public Link {
   // Attaches to the TAP interface `name`, makes it where there is none, and brings it up. EPERM and EACCES say which command grants the right;
   // ENOENT: no /dev/net/tun; EBUSY: another program is attached; EINVAL: not a name, or an interface of another kind.
   static Result<std::unique_ptr<TapLink>> open(std::string_view name, const wire::MacAddress& mac);
-  ~TapLink() override;
-  TapLink(const TapLink&) = delete;
-  TapLink& operator=(const TapLink&) = delete;
 
   [[nodiscard]] const Caps& caps() const override { return caps_; }
   [[nodiscard]] const Counters& counters() const override { return counters_; }
   std::size_t receive(std::span<Frame> into, FramePools& pools, Time now) override;
   std::size_t send(std::span<Frame> frames, Time now) override;
-  [[nodiscard]] int fd() const override { return fd_; }
+  [[nodiscard]] int fd() const override { return fd_.get(); }
 
  private:
-  TapLink(int fd, Caps caps);
+  TapLink(Fd fd, Caps caps);
   // The next frame, or an empty one where there is none for us; `more` turns false when nothing is left to read.
   Frame receive_one(FramePools& pools, bool& more);
 
-  int fd_;
+  Fd fd_;
   Caps caps_;
   Counters counters_;
   std::unique_ptr<std::byte[]> spill_;  // where the part of a frame goes that a small one has no room for
