@@ -64,6 +64,7 @@ class [[nodiscard]] Result {
 
   // The value, or std::system_error with the errno and the sentence.
   T& value() & { return require(), value_; }
+  const T& value() const& { return require(), value_; }
   T&& value() && { return require(), std::move(value_); }
 
  private:

@@ -71,6 +71,7 @@ Result<void> KernelSocket::bind(const Address& local) {
   // To an IPv6 socket 0.0.0.0 is "any" as well, of IPv4 alone: v4-mapped.
   const RawAddress raw = RawAddress::from(local, family_);
   if (::bind(fd_, &raw.any, raw.size) == -1) return failure(Call::bind, errno);
+  bound_port_ = local_port();
   return {};
 }
 
@@ -93,6 +94,11 @@ Result<void> KernelSocket::disconnect() {
   if (::connect(fd_, &nobody, sizeof nobody) == -1) return failure(Call::connect, errno);
   peer_ = Peer::none;
   local_port_ = 0;  // a port that connect() or send() chose is given back
+  // Linux gives back one that bind() chose, too. A bound address stays bound here.
+  const auto local = local_address();
+  if (!local || local->port != 0 || bound_port_ == 0) return {};
+  const RawAddress raw = RawAddress::from({local->ip, bound_port_, local->scope}, family_);
+  if (::bind(fd_, &raw.any, raw.size) == -1) return failure(Call::bind, errno);
   return {};
 }
 
@@ -201,9 +207,9 @@ Result<std::size_t> KernelSocket::send(std::span<const Outgoing> batch, Deadline
     if (sent > 0) return static_cast<std::size_t>(sent);
     const int code = errno;
     if (use.closed_meanwhile()) return failure(Call::send, EBADF);
-    // The path cannot segment at all (EIO), or not at this size or count (EINVAL): cut it here.
+    // The path cannot segment at all (EIO), or not at this size or into so many (EINVAL, EMSGSIZE; by the kernel's age): cut it here.
     const std::uint16_t segment_size = segment_size_of(batch[0]);
-    if (segment_size != 0 && (code == EIO || code == EINVAL)) {
+    if (segment_size != 0 && (code == EIO || code == EINVAL || code == EMSGSIZE)) {
       if (code == EIO) cannot_segment_ = true;
       return send_pieces(batch[0], segment_size, deadline);
     }

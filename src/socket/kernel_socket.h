@@ -78,6 +78,7 @@ class KernelSocket final : public Provider {
   enum class Peer : std::uint8_t { none, ipv4, ipv6 };
   std::atomic<Peer> peer_ = Peer::none;
   mutable std::atomic<std::uint16_t> local_port_ = 0;  // 0: to be asked for
+  std::atomic<std::uint16_t> bound_port_ = 0;          // by bind()
   std::atomic<std::uint16_t> segment_size_ = 0;
   std::atomic<bool> cannot_segment_ = false;  // a segmented send failed with EIO: do not try again
   std::atomic<int> segment_fallbacks_ = 0;
