@@ -13,6 +13,7 @@
 #include "wire/icmp4.h"
 #include "wire/igmp.h"
 #include "wire/ipv4.h"
+#include "wire/pcapng.h"
 #include "wire/udp.h"
 
 namespace gannet::wire {
@@ -332,6 +333,40 @@ void print_frame(std::span<const std::byte> frame, std::string& text) {
       line.add_hex(ethernet->type);
       line.add(", length ", frame.size());
   }
+}
+
+void print_captured(std::uint16_t link_type, std::span<const std::byte> bytes, std::string& text) {
+  // Where an EtherType stands in the headers that Linux gives to captures of "any" interface, and how long they are.
+  struct Cooked {
+    std::size_t type_at;
+    std::size_t size;
+  };
+  Cooked cooked{};
+  switch (link_type) {
+    case link_type_ethernet:
+      return print_frame(bytes, text);
+    case 12:   // raw IP as BSD numbers it
+    case 228:  // IPv4 only
+    case 229:  // IPv6 only
+    case link_type_raw:
+      return print_packet(bytes, text);
+    case 113:
+      cooked = {14, 16};
+      break;
+    case 276:
+      cooked = {0, 20};
+      break;
+    default:
+      return Line(text).add("link type ", std::uint64_t{link_type}, ", length ", bytes.size());
+  }
+  Line line(text);
+  if (bytes.size() < cooked.size) return line.add("cooked, length ", bytes.size(), " [", name_of(Drop::ethernet_truncated), "]");
+  const std::uint16_t type = load_be16(bytes, cooked.type_at);
+  if (type == ethertype_arp) return print_arp(bytes.subspan(cooked.size), line);
+  if (type == ethertype_ipv4 || type == ethertype_ipv6) return print_packet(bytes.subspan(cooked.size), text);
+  line.add("ethertype ");
+  line.add_hex(type);
+  line.add(", length ", bytes.size());
 }
 
 }  // namespace gannet::wire

@@ -9,6 +9,7 @@
 // Any bytes at all may be given. Thread: any; there is no state.  Allocates: in the caller's string.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -17,5 +18,7 @@ namespace gannet::wire {
 // Appends the line, without its end, to `line`. A frame begins with an Ethernet header, a packet with an IP header.
 void print_frame(std::span<const std::byte> frame, std::string& line);
 void print_packet(std::span<const std::byte> packet, std::string& line);
+// What a capture file holds: `link_type` says what the bytes begin with. Of types that are not known here, only the number and the length are told.
+void print_captured(std::uint16_t link_type, std::span<const std::byte> bytes, std::string& line);
 
 }  // namespace gannet::wire

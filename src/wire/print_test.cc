@@ -11,6 +11,7 @@
 #include "wire/icmp4.h"
 #include "wire/igmp.h"
 #include "wire/ipv4.h"
+#include "wire/pcapng.h"
 #include "wire/udp.h"
 
 namespace gannet::wire {
@@ -163,6 +164,30 @@ TEST(Print, OtherFrames) {
   EXPECT_EQ(frame_line(in_ethernet(0x88cc, Bytes(4))), "02:00:00:00:00:0a > 02:00:00:00:00:0b, ethertype 0x88cc, length 18");
   EXPECT_EQ(frame_line(Bytes(5)), "Ethernet, length 5 [ethernet_truncated]");
   EXPECT_EQ(packet_line({}), "IP, length 0 [ip_header_truncated]");
+}
+
+TEST(Print, CapturesOfAnyInterface) {
+  const auto captured = [](std::uint16_t link_type, const Bytes& header) {
+    Bytes bytes = header;
+    const auto packet = udp_packet(1);
+    bytes.insert(bytes.end(), packet.begin(), packet.end());
+    std::string line;
+    print_captured(link_type, bytes, line);
+    return line;
+  };
+  const std::string expected = "IP 10.7.0.1.40000 > 10.7.0.2.65433: UDP, length 1";
+  EXPECT_EQ(captured(link_type_raw, {}), expected);
+  EXPECT_EQ(captured(link_type_ethernet, in_ethernet(ethertype_ipv4, {})), expected);
+  Bytes cooked(16);
+  cooked[14] = std::byte{8};
+  EXPECT_EQ(captured(113, cooked), expected);
+  cooked = Bytes(20);
+  cooked[0] = std::byte{8};
+  EXPECT_EQ(captured(276, cooked), expected);
+  EXPECT_EQ(captured(105, {}), "link type 105, length 29");
+  std::string line;
+  print_captured(113, Bytes(15), line);
+  EXPECT_EQ(line, "cooked, length 15 [ethernet_truncated]");
 }
 
 // Whatever arrives gets one line: no byte of it is believed, and none becomes a line's end.
