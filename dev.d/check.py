@@ -1,4 +1,7 @@
-"""./dev check: the house rules of docs/RULES.md, each as a function that yields what breaks it."""
+"""./dev check: the house rules of docs/RULES.md, each as a function that yields what breaks it.
+
+A finding says where, what, why and what to do; the last two once, where several findings of a rule share them.
+"""
 import fnmatch
 import re
 import time
@@ -24,6 +27,7 @@ WAIVERS = {
     ("threads", "src/base/log*"): "any thread may log",
     ("threads", "src/link/frame_ring*"): "two engines in two threads meet at a memory link",
     ("threads", "src/link/memory_link*"): "two engines in two threads meet at a memory link",
+    ("threads", "src/stack/record_ring*"): "the ring of an endpoint, where threads and processes meet",
     ("threads", "src/stack/endpoint*"): "the application's side of an endpoint is another thread's or process's",
     ("globals", "src/base/log*"): "there is one standard error per process",
 }
@@ -136,7 +140,7 @@ def _search(rule, rooms, tokens, why, do, tests=True):
 def clocks():
     yield from _search("clocks", PURE, [
         Token(r"\b\w*::now\s*\(", "reads a clock"),
-        Token(r"\b(clock_gettime|gettimeofday|timerfd_\w+|std::time|(?<![\w>])::time|(?<![\w.:>])time)\s*\(\s*(?!point)", "reads a clock"),
+        Token(r"\b(clock_gettime|gettimeofday|timerfd_\w+)\s*\(|(?<![\w.>])time\s*\(\s*(nullptr|NULL|0|&\w+)\s*\)", "reads a clock"),
     ], "only the engine reads a clock, so that a simulation of an hour runs in a second and the same seed gives the same run", "take the time as an argument (base/time.h)")
     yield from _search("clocks", PURE, [
         Token(r"((?<![\w.:>])(std::)?|(?<![\w>])::)s?rand\s*\(", "is random"),
@@ -250,9 +254,11 @@ def command(names):
     for name in names or RULES:
         start = time.monotonic()
         findings = list(RULES[name].function())
+        explained = set()
         for finding in findings:
-            tail = "".join(f" {part}." for part in (finding.why, finding.do) if part)
-            say(f"{finding.path}:{finding.line}: [{name}] {finding.what}.{tail}")
+            reasons = tuple(part for part in (finding.why, finding.do) if part and (finding.why, finding.do) not in explained)
+            explained.add((finding.why, finding.do))
+            say(f"{finding.path}:{finding.line}: [{name}] {finding.what}." + "".join(f" {part[0].upper()}{part[1:]}." for part in reasons))
         say(f"check {name}: {'ok' if not findings else f'{len(findings)} findings'} ({seconds_since(start)}; {RULES[name].what})")
         broken += len(findings)
     say(f"dev: {'all rules hold' if broken == 0 else f'{broken} findings'}")

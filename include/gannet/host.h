@@ -37,15 +37,15 @@ class Segment {
 };
 
 struct HostOptions {
-  Impairment in;                                   // of what the host receives by its link
-  Impairment out;                                  // of what it sends by its link
-  std::string capture_file;                        // pcapng; written by a thread of its own. Empty: none
+  Impairment in;                                    // of what the host receives by its link
+  Impairment out;                                   // of what it sends by its link
+  std::string capture_file;                         // pcapng; written by a thread of its own. Empty: none
   std::function<void(std::string_view)> on_packet;  // a tcpdump-like line for each packet, as it passes; called in the host's thread
-  std::size_t small_frames = 4096;                 // the pools: 2 KiB frames ...
-  std::size_t large_frames = 64;                   // ... and 64 KiB frames. Untouched ones cost nothing
-  std::chrono::nanoseconds spin{0};                // how long the loop polls before it sleeps
-  std::uint64_t seed = 0;                          // of everything random in the host; 0: from the system
-  std::chrono::nanoseconds arp_probe{0};           // wait for address conflict detection (RFC 5227) before use; 0: announce only
+  std::size_t small_frames = 4096;                  // the pools: 2 KiB frames ...
+  std::size_t large_frames = 64;                    // ... and 64 KiB frames. Untouched ones cost nothing
+  std::chrono::nanoseconds spin{0};                 // how long the loop polls before it sleeps
+  std::uint64_t seed = 0;                           // of everything random in the host; 0: from the system
+  std::chrono::nanoseconds arp_probe{0};            // wait for address conflict detection (RFC 5227) before use; 0: announce only
 };
 
 // One named number: a drop reason ("udp_no_socket"), or a counter ("udp_in_datagrams").
