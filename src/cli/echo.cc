@@ -1,0 +1,107 @@
+// gannet echo [ADDRESS] PORT: sends every datagram back to where it came from.
+#include <fmt/format.h>
+
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/place.h"
+#include "cli/waiter.h"
+
+namespace gannet::cli {
+namespace {
+
+constexpr const char* examples = R"(Examples:
+  gannet echo 127.0.0.1 65433                  the kernel's UDP, this machine only
+  gannet echo 65433 -v                         every address; a line for each datagram
+  gannet echo --join 239.1.2.3 65433           answers what is sent to a group as well)";
+
+// Answers from the address that was asked, where that is one host's (RFC 1122 4.1.3.5); a group or broadcast address is nobody's to answer from.
+Outgoing answer_to(const Datagram& datagram, bool to_one) {
+  Outgoing answer{.data = datagram.data, .to = datagram.peer};
+  if (to_one) answer.source = datagram.local;
+  return answer;
+}
+
+class Echo {
+ public:
+  Echo(const Settings& settings, Report& report) : settings_(settings), report_(report), place_(settings) {}
+
+  Status run(const std::string& host, std::uint16_t port) {
+    const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
+    Socket socket = place_.socket(local.ip.family);
+    place_.bind(socket, local);
+    const auto fd = socket.fd();
+    if (!fd) fail("cannot wait for datagrams", fd.error());
+    report_.listening("kernel", local);
+
+    Waiter::Moment until = end_of_quiet();
+    while (!waiter_.interrupted() && !has_enough() && std::chrono::steady_clock::now() < until) {
+      waiter_.wait({*fd}, until);
+      // Rounds are bounded, so that no flood drowns Ctrl-C.
+      for (int round = 0; round < 64 && !has_enough() && answer_one(socket); ++round) until = end_of_quiet();
+      while (const auto error = socket.receive_error()) ++totals_.errors;
+    }
+    place_.finish(totals_, socket);
+    report_.summary(totals_);
+    return Status::ok;
+  }
+
+ private:
+  [[nodiscard]] Waiter::Moment end_of_quiet() const {
+    return settings_.timeout ? std::chrono::steady_clock::now() + *settings_.timeout : Waiter::Moment::max();
+  }
+  [[nodiscard]] bool has_enough() const { return settings_.count && totals_.datagrams_in >= *settings_.count; }
+
+  bool answer_one(Socket& socket) {
+    const auto datagram = socket.receive(buffer_, Deadline::now());
+    if (!datagram) {
+      if (datagram.error().code == EAGAIN) return false;
+      fail("cannot receive", datagram.error());
+    }
+    answer(socket, *datagram);
+    ++totals_.datagrams_in;
+    totals_.bytes_in += datagram->data.size();
+    if (report_.json() || report_.verbose()) {
+      report_.received(*datagram, std::nullopt, fmt::format("{}: {}", describe(*datagram), printable(datagram->data, 200)));
+    }
+    return true;
+  }
+
+  void answer(Socket& socket, const Datagram& datagram) {
+    if (datagram.peer.port == 0) return;  // the sender expects no answer (RFC 768)
+    auto sent = socket.send(answer_to(datagram, !datagram.local.ip.is_multicast() && !datagram.local.ip.is_any()));
+    // A directed broadcast address looks like any other until one sends from it.
+    if (!sent) sent = socket.send(answer_to(datagram, false));
+    if (!sent) {
+      ++totals_.errors;
+      return report_.note(fmt::format("cannot answer {}: {}", datagram.peer.to_string(), sent.error().message()));
+    }
+    ++totals_.datagrams_out;
+    totals_.bytes_out += datagram.data.size();
+  }
+
+  const Settings& settings_;
+  Report& report_;
+  Waiter waiter_;  // before the place, whose threads inherit the blocked signals
+  Place place_;
+  Totals totals_;
+  std::vector<std::byte> buffer_ = std::vector<std::byte>(65536);
+};
+
+}  // namespace
+
+void add_echo(CommandLine& line) {
+  Command command = line.command("echo", "send every datagram back to where it came from");
+  command.examples(examples);
+  const auto where = std::make_shared<std::vector<std::string>>();
+  command.arguments("[ADDRESS] PORT", "an address of this host (default: all of them), and the port", 1, 2, *where);
+  add_receive_flags(command);
+  add_count_flag(command, "end after this many datagrams");
+  add_timeout_flag(command, "end when nothing has come for this long");
+  add_report_flags(command);
+  const Settings& settings = command.settings();
+  command.run([&settings, where](
+                  Report& report) { return Echo(settings, report).run(where->size() == 2 ? where->front() : "", parse_port("PORT", where->back())); },
+              [where] { (void)parse_port("PORT", where->back()); });
+}
+
+}  // namespace gannet::cli

@@ -1,0 +1,129 @@
+// gannet listen [-k] [ADDRESS] PORT: writes what arrives to standard output; without -k it is a talk with the first who sends, as with nc.
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/payloads.h"
+#include "cli/place.h"
+#include "cli/waiter.h"
+
+namespace gannet::cli {
+namespace {
+
+constexpr const char* examples = R"(Each datagram's data is followed by a newline, unless it ends with one; --raw writes exactly its bytes.
+
+Examples:
+  gannet listen 65433                          a talk with the first who sends: what you type goes back
+  gannet listen -k 65433 -v                    from everybody, with addresses, TTL, TOS, interface
+  gannet listen --json -k -n 10 65433          ten datagrams as JSON
+  gannet listen --join 239.1.2.3 65433         a multicast group
+  gannet listen --join 232.1.2.3@192.0.2.1%eth0 65433
+                                               of one sender only, on one interface
+  gannet listen -k --work 5ms 65433            a slow receiver: see what a fast sender does to it)";
+
+struct ListenFlags {
+  bool keep = false;
+  std::chrono::nanoseconds work{0};
+};
+
+class Listen {
+ public:
+  Listen(const Settings& settings, const ListenFlags& flags, Report& report)
+      : settings_(settings), flags_(flags), keep_(flags.keep || !settings.joins.empty()), report_(report), place_(settings) {}
+
+  Status run(const std::string& host, std::uint16_t port) {
+    const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
+    Socket socket = place_.socket(local.ip.family);
+    place_.bind(socket, local);
+    const auto fd = socket.fd();
+    if (!fd) fail("cannot wait for datagrams", fd.error());
+    report_.listening("kernel", local);
+
+    Waiter::Moment until = end_of_quiet();
+    while (!waiter_.interrupted() && !has_enough() && std::chrono::steady_clock::now() < until) {
+      const int input = peer_ ? typed_.fd() : -1;
+      waiter_.wait({*fd, input}, until);
+      for (int round = 0; round < 64 && !has_enough() && take_one(socket); ++round) until = end_of_quiet();
+      while (const auto error = socket.receive_error()) ++totals_.errors;
+      if (waiter_.is_readable(input)) typed_.read();
+      while (peer_ && typed_.state() == Payloads::State::ready) say(socket, typed_.next());
+    }
+    place_.finish(totals_, socket);
+    report_.summary(totals_);
+    return Status::ok;
+  }
+
+ private:
+  [[nodiscard]] Waiter::Moment end_of_quiet() const {
+    return settings_.timeout ? std::chrono::steady_clock::now() + *settings_.timeout : Waiter::Moment::max();
+  }
+  [[nodiscard]] bool has_enough() const { return settings_.count && totals_.datagrams_in >= *settings_.count; }
+
+  bool take_one(Socket& socket) {
+    const auto datagram = socket.receive(buffer_, Deadline::now());
+    if (!datagram) {
+      // On a connected socket an ICMP error fails one call; receive_error() has it too, with its details.
+      if (datagram.error().code == EAGAIN || peer_) return false;
+      fail("cannot receive", datagram.error());
+    }
+    if (peer_ && datagram->peer != *peer_) return true;  // was in the queue before connect()
+    if (!keep_ && !peer_) {
+      peer_ = datagram->peer;
+      if (const auto connected = socket.connect(*peer_); !connected) fail("cannot answer " + peer_->to_string(), connected.error());
+    }
+    ++totals_.datagrams_in;
+    totals_.bytes_in += datagram->data.size();
+    report_.received(*datagram, std::nullopt);
+    if (flags_.work.count() > 0) std::this_thread::sleep_for(flags_.work);
+    return true;
+  }
+
+  void say(Socket& socket, std::span<const std::byte> data) {
+    if (const auto sent = socket.send(data); !sent) {
+      ++totals_.errors;
+      return report_.note(fmt::format("cannot send to {}: {}", peer_->to_string(), sent.error().message()));
+    }
+    report_.sent(++totals_.datagrams_out, *peer_, data.size());
+    totals_.bytes_out += data.size();
+  }
+
+  const Settings& settings_;
+  const ListenFlags& flags_;
+  bool keep_;
+  Report& report_;
+  Waiter waiter_;  // before the place, whose threads inherit the blocked signals
+  Place place_;
+  Payloads typed_ = Payloads::standard_input(std::nullopt);
+  std::optional<Address> peer_;
+  Totals totals_;
+  std::vector<std::byte> buffer_ = std::vector<std::byte>(65536);
+};
+
+}  // namespace
+
+void add_listen(CommandLine& line) {
+  Command command = line.command("listen", "write what arrives to standard output");
+  command.examples(examples);
+  const auto where = std::make_shared<std::vector<std::string>>();
+  const auto flags = std::make_shared<ListenFlags>();
+  command.arguments("[ADDRESS] PORT", "an address of this host (default: all of them), and the port", 1, 2, *where);
+  command.flag("-k,--keep", "from everybody, not only from the first who sends; --join implies it", flags->keep);
+  command.flag("-l", "for those used to nc: implied", [] {});
+  command.flag("--raw", "write the data as it is, with no newlines added", command.settings().raw);
+  command.value("--work", "TIME", "take this long over each datagram, as a slow program would",
+                [flags](std::string_view flag, std::string_view text) { flags->work = parse_duration(flag, text); });
+  add_count_flag(command, "end after this many datagrams");
+  add_timeout_flag(command, "end when nothing has come for this long");
+  add_receive_flags(command);
+  add_report_flags(command);
+  const Settings& settings = command.settings();
+  command.run(
+      [&settings, where, flags](Report& report) {
+        return Listen(settings, *flags, report).run(where->size() == 2 ? where->front() : "", parse_port("PORT", where->back()));
+      },
+      [where] { (void)parse_port("PORT", where->back()); });
+}
+
+}  // namespace gannet::cli

@@ -1,0 +1,79 @@
+// What a command tells: for people (data on stdout, all else on stderr) or, with --json, one JSON object per line on stdout.
+//
+// Every object has "event" first; its other keys are those written here, always the same for the same event:
+//   listening  via, local                          sent      number, to, bytes
+//   received   peer, local, interface, ttl, tos, bytes, length, truncated, text or hex, and number, rtt_us where it answers one sent
+//   error      errno, message, peer, offender, type, code, mtu
+//   packet     line                                failed    status, message                      reason    name, meaning
+//   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
+// Threads: any; each line is written whole.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gannet/host.h>
+#include <gannet/socket.h>
+
+#include "cli/exchange.h"
+#include "cli/failure.h"
+#include "cli/latency.h"
+
+namespace gannet::cli {
+
+// What a command counts; the summary is made of it.
+struct Totals {
+  std::uint64_t datagrams_out = 0, bytes_out = 0;
+  std::uint64_t datagrams_in = 0, bytes_in = 0;
+  std::optional<std::uint64_t> replies;  // datagrams that were answered; nothing where no answer was waited for
+  std::uint64_t errors = 0;              // that the network reported
+  Latency round_trips;
+  std::vector<Count> drops, counters;
+
+  [[nodiscard]] std::uint64_t lost() const { return replies && datagrams_out > *replies ? datagrams_out - *replies : 0; }
+};
+
+class Report {
+  using Json = nlohmann::ordered_json;
+
+ public:
+  // `raw`: data goes out as it is, with no newline added.
+  Report(bool json, bool verbose, bool raw) : json_(json), verbose_(verbose), raw_(raw) {}
+
+  void listening(std::string_view via, const Address& local);
+  void sent(std::uint64_t number, const Address& to, std::size_t bytes);
+  // `pretty` is the line for people; empty: the data itself.
+  void received(const Datagram& datagram, const std::optional<Answer>& answer, std::string_view pretty = {});
+  void error(const SocketError& error, std::string_view sentence);
+  void packet(std::string_view line);
+  void summary(const Totals& totals);
+  void failed(const Failure& failure);
+  void reason(std::string_view name, std::string_view meaning);
+
+  // A line for people, on stderr; nothing with --json.
+  void note(std::string_view line);
+  [[nodiscard]] bool json() const { return json_; }
+  [[nodiscard]] bool verbose() const { return verbose_; }
+
+ private:
+  // The line of one object, or with no --json the text, on stdout.
+  void line(const Json& object, std::string_view text);
+  void write(std::FILE* file, const std::string& text);
+  bool json_, verbose_, raw_;
+  std::mutex mutex_;
+};
+
+// "127.0.0.1:40123 > 10.0.0.1:53, 18 bytes, ttl 64, tos 0x00, interface 2, truncated from 2000".
+std::string describe(const Datagram& datagram);
+// Data for a terminal: what could move the cursor is written as \xNN. No more than `most` bytes of it are shown.
+std::string printable(std::span<const std::byte> data, std::size_t most = SIZE_MAX);
+// "0.042 ms", "1.2 s".
+std::string human(std::chrono::nanoseconds time);
+bool is_utf8(std::string_view text);
+
+}  // namespace gannet::cli

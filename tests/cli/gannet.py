@@ -1,0 +1,103 @@
+"""What the tests of the command share: how it is run, and a network namespace of its own to run in."""
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import unittest
+from pathlib import Path
+
+GANNET = Path(os.environ.get("GANNET_BUILD_DIR", "build/dev")) / "gannet"
+SKIPPED = 77
+PATIENCE = 60  # seconds; sanitizers on a busy machine are slow
+
+
+def skip(reason):
+    print(reason)
+    sys.exit(SKIPPED)
+
+
+def enter_namespace():
+    """Starts this program again in a network namespace of its own, or skips the test where none is to be had."""
+    if os.environ.get("GANNET_NAMESPACE") == "inside":
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    unshare = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
+    probe = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
+    if probe.returncode != 0:
+        skip(f"no network namespace: {probe.stderr.strip()}")
+    os.execvpe(unshare[0], [*unshare, sys.executable, *sys.argv], dict(os.environ, GANNET_NAMESPACE="inside"))
+
+
+def run(*arguments, stdin=""):
+    """(exit status, standard output, standard error) of one command."""
+    done = subprocess.run([GANNET, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def events(text, kind=None):
+    objects = [json.loads(line) for line in text.splitlines()]
+    return [each for each in objects if kind is None or each["event"] == kind]
+
+
+class Running:
+    """A command in the background, with --json: waits until it listens, ends it as Ctrl-C does, and gives its events."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([GANNET, *map(str, arguments), "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.seen = []
+        self.queue = queue.Queue()
+        self.reader = threading.Thread(target=self.read, daemon=True)  # always reads, so that the command never waits for us
+        self.reader.start()
+        self.wait_for("listening")
+
+    def read(self):
+        for line in self.process.stdout:
+            self.queue.put(json.loads(line))
+        self.queue.put(None)
+
+    def wait_for(self, kind):
+        """The next event of this kind; any other is only kept."""
+        while (event := self.queue.get(timeout=PATIENCE)) is not None:
+            self.seen.append(event)
+            if event["event"] == kind:
+                return event
+        raise AssertionError(f"no event {kind}, only {self.seen}")
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.rest()
+
+    def rest(self):
+        """Its exit status and all its events, once it has ended."""
+        code = self.process.wait(PATIENCE)
+        self.reader.join(PATIENCE)
+        self.process.stdin.close()
+        self.process.stdout.close()
+        while (event := self.queue.get(timeout=PATIENCE)) is not None:
+            self.seen.append(event)
+        return code, self.seen
+
+
+class Command(unittest.TestCase):
+    def refuses(self, arguments, status, *words, stdin=""):
+        """It ends with this status and one sentence on standard error that has these words; --json has the same sentence."""
+        code, output, complaint = run(*arguments, stdin=stdin)
+        self.assertEqual(code, status, complaint)
+        self.assertEqual(output, "")
+        self.assertRegex(complaint, r"\Agannet: [^\n]+\n\Z")
+        for word in words:
+            self.assertRegex(complaint, re.escape(word))
+
+
+def require_gannet():
+    if not GANNET.exists():
+        skip(f"{GANNET} was not built: the command needs fmt, CLI11 and nlohmann-json")
+
+
+def main():
+    require_gannet()
+    unittest.main(verbosity=1)
