@@ -69,7 +69,7 @@ std::expected<void, Drop> Endpoint::enqueue(const Delivery& delivery) {
     ++overflow_;
     return std::unexpected(Drop::receive_queue_full);
   }
-  ++arrivals_;
+  ++arrivals_.datagrams;
   delivered.add();
   return {};
 }
@@ -97,6 +97,7 @@ void Endpoint::report(const SocketError& error, bool hard, std::span<const std::
     if (!errors_->write(header, {}, quote, 1, max_errors - 1)) errors_lost.add();
   }
   memory_->control().pending_error.store(error.code, std::memory_order_release);
+  arrivals_.event = true;
 }
 
 std::expected<bool, Drop> Endpoint::next_send(SendRequest& request) {
@@ -149,9 +150,18 @@ void Endpoint::set_send_limit(std::uint64_t limit) {
 
 void Endpoint::close() {
   if (!memory_ || memory_->control().closed.exchange(1, std::memory_order_acq_rel) != 0) return;
+  arrivals_.event = true;
+  announce();
   receive_.reset();
   errors_.reset();
-  announce();
+}
+
+bool Endpoint::has_receivable() {
+  return memory_ && (receive_head() != receive_tail() || memory_->control().pending_error.load(std::memory_order_acquire) != 0);
+}
+
+bool Endpoint::has_send_space() const {
+  return std::ranges::all_of(send_rings_, [](const SendRing& ring) { return ring.has_space(); });
 }
 
 void Endpoint::announce() {

@@ -129,6 +129,8 @@ class Endpoint {
   [[nodiscard]] bool has_sends() const;
   // Asks applications to say so when they send: from now on nobody looks here. False: something came in between, and they are not asked.
   bool request_wakeup();
+  // Half of SO_SNDBUF is free in every ring.
+  [[nodiscard]] bool has_send_space() const;
   // Calls `wake(SendControl&)` for each ring whose waiting senders may go on.
   template <class Wake>
   void wake_senders(Wake&& wake) {
@@ -149,8 +151,18 @@ class Endpoint {
   [[nodiscard]] std::uint32_t overflow() const { return overflow_; }  // SO_RXQ_OVFL
   [[nodiscard]] std::uint64_t receive_head() const { return receive_ ? receive_->head() : 0; }
   [[nodiscard]] std::uint64_t receive_tail() { return receive_ ? receive_->tail() : 0; }
-  // For the doorbell: records since it was last rung.
-  [[nodiscard]] std::uint32_t take_arrivals() { return std::exchange(arrivals_, 0); }
+  // What makes the socket readable: a datagram, or an error that a call will fail with.
+  [[nodiscard]] bool has_receivable();
+  // For the doorbell: what came since it was last rung.
+  struct Arrivals {
+    std::uint32_t datagrams = 0;
+    bool event = false;  // an error, or the end
+  };
+  [[nodiscard]] Arrivals take_arrivals() { return std::exchange(arrivals_, {}); }
+  void rung() {
+    if (memory_) memory_->control().bell.ringing.store(0, std::memory_order_release);
+  }
+  std::uint32_t bell = 0;  // the engine's: which of its bells with a descriptor is this endpoint's; 0: none
 
   Counter delivered, errors_reported, errors_lost;
 
@@ -174,7 +186,7 @@ class Endpoint {
   std::uint64_t receive_limit_ = default_buffer_limit;
   std::uint64_t send_limit_ = default_buffer_limit;
   std::uint32_t overflow_ = 0;
-  std::uint32_t arrivals_ = 0;
+  Arrivals arrivals_;
   bool has_news_ = false;
   Endpoint* previous_news_ = nullptr;
   Endpoint* next_news_ = nullptr;

@@ -35,14 +35,23 @@ std::size_t EndpointClient::receive(std::span<ReceiveSlot> slots) {
   std::size_t count = 0;
   bool emptied = false;
   while (count < slots.size() && read(receive_, slots[count], false, emptied)) ++count;
-  if (emptied && hooks_.emptied != nullptr) hooks_.emptied(hooks_.context);
+  after_receive(emptied);
   return count;
+}
+
+void EndpointClient::after_receive(bool emptied) {
+  if (hooks_.received == nullptr) return;
+  if (emptied && !has_pending_error()) {
+    hooks_.received(hooks_.context, true);
+  } else if (memory_->control().bell.tokens.load(std::memory_order_relaxed) > max_bell_tokens) {
+    hooks_.received(hooks_.context, false);
+  }
 }
 
 bool EndpointClient::peek(ReceiveSlot& slot) {
   bool emptied = false;
   if (read(receive_, slot, true, emptied)) return true;
-  if (hooks_.emptied != nullptr) hooks_.emptied(hooks_.context);
+  after_receive(true);
   return false;
 }
 
@@ -63,9 +72,14 @@ bool EndpointClient::receive_error(ReceiveSlot& slot) {
   std::int32_t pending = slot.header.error_code;
   const auto next = errors_.read({}, {}, true);
   memory_->control().pending_error.compare_exchange_strong(pending, next ? next->header.error_code : 0, std::memory_order_acq_rel);
+  after_receive(!has_datagram());
   return true;
 }
 
-int EndpointClient::take_error() { return memory_->control().pending_error.exchange(0, std::memory_order_acq_rel); }
+int EndpointClient::take_error() {
+  const int error = memory_->control().pending_error.exchange(0, std::memory_order_acq_rel);
+  if (error != 0) after_receive(!has_datagram());
+  return error;
+}
 
 }  // namespace gannet::stack

@@ -16,7 +16,9 @@ namespace gannet::stack {
 
 struct ClientHooks {
   void* context = nullptr;
-  void (*emptied)(void* context) = nullptr;      // the receive ring is empty, or was when a record was taken: the bell is to be silenced
+  // After datagrams or errors were taken. `emptied`: nothing is left, or was left for a moment, so the bell is to be silenced; otherwise tokens pile
+  // up.
+  void (*received)(void* context, bool emptied) = nullptr;
   void (*wake_engine)(void* context) = nullptr;  // the engine asked to be told about sends
 };
 
@@ -61,6 +63,8 @@ class EndpointClient {
 
   [[nodiscard]] bool is_closed() const { return memory_->control().closed.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] bool has_datagram() const { return !receive_.is_empty(); }
+  // What makes the socket readable: a datagram, or an error that a call will fail with.
+  [[nodiscard]] bool has_news() const { return has_datagram() || has_pending_error(); }
   [[nodiscard]] bool has_queued_error() const { return !errors_.is_empty(); }
   [[nodiscard]] bool has_pending_error() const { return memory_->control().pending_error.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] bool is_writable() const { return sender() == nullptr || !sender()->ring.is_full(); }
@@ -77,6 +81,7 @@ class EndpointClient {
   };
   [[nodiscard]] Sender* sender() const { return sender_.load(std::memory_order_acquire); }
   bool read(RingReader& ring, ReceiveSlot& slot, bool peek, bool& emptied);
+  void after_receive(bool emptied);
 
   std::shared_ptr<EndpointMemory> memory_;
   RingReader receive_, errors_;

@@ -36,10 +36,17 @@ inline constexpr std::uint64_t max_buffer_limit = std::uint64_t{3} << 20;
 struct BellControl {
   alignas(64) std::atomic<std::uint32_t> epoch = 0;  // a futex: moves after each batch of arrivals, and when an error or the end came
   std::atomic<std::uint32_t> waiters = 0;            // threads that sleep on epoch, or are about to
-  std::atomic<std::uint32_t> ringing = 0;            // 1: the engine has published records and not yet written the token for them
-  std::atomic<std::uint32_t> tokens = 0;             // at most as many as are in the socket
-  alignas(64) std::atomic<std::uint32_t> asked = 0;  // what the application wants of the engine: ask_ bits
+  std::atomic<std::uint32_t> ringing = 0;            // 1: the engine has published news and not yet rung for it
+  std::atomic<std::uint32_t> tokens = 0;             // about as many as are in the socket
+  alignas(64) std::atomic<std::uint32_t> asked = 0;  // BellRequest bits: what the application wants of the engine
   std::atomic<std::uint32_t> plugged = 0;            // 1: a large message keeps the descriptor unwritable
+};
+inline constexpr std::uint32_t max_bell_tokens = 16;  // beyond, a reader that leaves datagrams behind takes surplus ones
+
+enum BellRequest : std::uint32_t {
+  bell_request_token = 1,   // I took the token, and the ring is not empty
+  bell_request_sends = 2,   // my send ring has something, and you do not look there
+  bell_request_shared = 4,  // another process has the descriptor from now on
 };
 
 struct EndpointControl {

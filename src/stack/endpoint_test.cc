@@ -133,8 +133,8 @@ TEST_F(EndpointTest, IsInTheNewsOnceForABatch) {
     closing.report(refused(), false);
   }
   EXPECT_EQ(group.take_news(), &endpoint);
-  EXPECT_EQ(endpoint.take_arrivals(), 2u);
-  EXPECT_EQ(endpoint.take_arrivals(), 0u);
+  EXPECT_EQ(endpoint.take_arrivals().datagrams, 2u);
+  EXPECT_EQ(endpoint.take_arrivals().datagrams, 0u);
   EXPECT_EQ(group.take_news(), nullptr);
   ASSERT_TRUE(deliver("3").has_value());
   EXPECT_EQ(group.take_news(), &endpoint);
