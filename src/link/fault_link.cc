@@ -65,7 +65,7 @@ Frame FaultLink::impair(Side& side, Frame frame, Time now) {
   const std::span<const std::byte> packet = packet_of_frame(frame.bytes(), caps().ethernet);
   const Verdict verdict = side.fault.decide(flows_.find(flow_of_packet(packet, side.direction)), frame.size(), now);
   if (verdict.drop) {
-    counters_.drop(*verdict.drop);
+    drop(side, frame, *verdict.drop, now);
     return {};
   }
   if (verdict.corrupt_bit && !packet.empty()) {
@@ -78,15 +78,20 @@ Frame FaultLink::impair(Side& side, Frame frame, Time now) {
   if (verdict.release <= now && side.held.next() > now) {
     at_once = std::move(frame);
   } else {
-    hold(side, std::move(frame), verdict.release);
+    hold(side, std::move(frame), verdict.release, now);
   }
-  if (twin) hold(side, std::move(twin), verdict.release);
+  if (twin) hold(side, std::move(twin), verdict.release, now);
   return at_once;
 }
 
-void FaultLink::hold(Side& side, Frame frame, Time release) {
-  if (side.held.full()) return counters_.drop(Drop::fault_held_full);
+void FaultLink::hold(Side& side, Frame frame, Time release, Time now) {
+  if (side.held.full()) return drop(side, frame, Drop::fault_held_full, now);
   side.held.push(release, std::move(frame));
+}
+
+void FaultLink::drop(const Side& side, const Frame& frame, Drop reason, Time now) {
+  counters_.drop(reason);
+  if (capture_ != nullptr) capture_->take(capture_interface_, frame.bytes(), now, {.direction = side.direction, .drop = reason});
 }
 
 Frame FaultLink::copy(const Frame& frame) {

@@ -18,6 +18,7 @@
 #include <gannet/impairment.h>
 #include <gannet/result.h>
 
+#include "link/capture.h"
 #include "link/fault.h"
 #include "link/flow.h"
 #include "link/held_queue.h"
@@ -39,6 +40,12 @@ class FaultLink final : public Link {
   [[nodiscard]] Time next_wakeup() const override;
   [[nodiscard]] const Link* wrapped() const override { return wrapped_.get(); }
 
+  // What the faults drop is captured too, with its reason, onto `interface`. The capture outlives the link.
+  void capture_drops(Capture& capture, std::uint32_t interface) {
+    capture_ = &capture;
+    capture_interface_ = interface;
+  }
+
   [[nodiscard]] std::size_t held() const { return in_.held.size() + out_.held.size() + ready_count_; }
   [[nodiscard]] std::uint64_t duplicates() const { return duplicates_.value(); }
 
@@ -54,7 +61,8 @@ class FaultLink final : public Link {
   FaultLink(std::unique_ptr<Link> wrapped, const Impairment& in, const Impairment& out, FramePools& pools);
   // Does to the frame what its verdict says. Returns it when it goes on at once, and holds or drops it otherwise.
   Frame impair(Side& side, Frame frame, Time now);
-  void hold(Side& side, Frame frame, Time release);
+  void hold(Side& side, Frame frame, Time release, Time now);
+  void drop(const Side& side, const Frame& frame, Drop reason, Time now);
   Frame copy(const Frame& frame);
   std::size_t take_due(std::span<Frame> into, Time now);
   // Hands to the wrapped link what is ready and what has come due; what it does not take stays ready.
@@ -71,6 +79,8 @@ class FaultLink final : public Link {
   Time retry_at_{};  // for what the wrapped link did not take
   Counters counters_;
   Counter duplicates_;
+  Capture* capture_ = nullptr;
+  std::uint32_t capture_interface_ = 0;
 };
 
 }  // namespace gannet::link

@@ -185,7 +185,7 @@ TEST_F(MemoryLinks, TheDescriptorTellsOfWhatCameBeforeItWasAskedFor) {
 
 // Several engines in threads of their own send to one that sleeps on its descriptor whenever it found nothing. A lost wake-up would time out.
 TEST(MemoryLinkThreads, NoFrameAndNoWakeupIsLostAmongThreads) {
-  constexpr std::uint32_t senders = 3, each = 20000;
+  constexpr std::uint32_t senders = 3, each = 4000;
   const auto segment = MemorySegment::create(100, 16).value();
   const auto receiver = segment->attach().value();
   std::vector<std::unique_ptr<MemoryLink>> links;
