@@ -8,6 +8,7 @@ namespace gannet::cli {
 void add_send(CommandLine& line);
 void add_listen(CommandLine& line);
 void add_echo(CommandLine& line);
+void add_print(CommandLine& line);
 void add_explain(CommandLine& line);
 
 }  // namespace gannet::cli

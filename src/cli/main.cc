@@ -22,6 +22,7 @@ Status run(int argc, char** argv) {
   add_send(line);
   add_listen(line);
   add_echo(line);
+  add_print(line);
   add_explain(line);
   const Settings& settings = line.settings();
   try {

@@ -99,6 +99,24 @@ void Report::error(const SocketError& error, std::string_view sentence) {
 
 void Report::packet(std::string_view text) { line({{"event", "packet"}, {"line", text}}, text); }
 
+void Report::captured(const Captured& packet) {
+  const auto or_null = [](std::string_view text) { return text.empty() ? Json(nullptr) : Json(text); };
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(packet.since_1970);
+  std::string text = fmt::format("{} {}{}", packet.time_of_day, packet.direction.empty() ? "" : fmt::format("{:<4}", packet.direction), packet.line);
+  if (packet.bytes < packet.length) text += fmt::format(" (cut: {} of {} bytes captured)", packet.bytes, packet.length);
+  if (!packet.comment.empty()) text += fmt::format("  # {}", packet.comment);
+  line({{"event", "captured"},
+        {"number", packet.number},
+        {"time", fmt::format("{}.{:09}", seconds.count(), (packet.since_1970 - seconds).count())},
+        {"interface", or_null(packet.interface)},
+        {"direction", or_null(packet.direction)},
+        {"bytes", packet.bytes},
+        {"length", packet.length},
+        {"line", packet.line},
+        {"comment", or_null(packet.comment)}},
+       text);
+}
+
 void Report::summary(const Totals& totals) {
   const Latency& trips = totals.round_trips;
   if (json_) {

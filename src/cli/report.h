@@ -4,6 +4,7 @@
 //   listening  via, local                          sent      number, to, bytes
 //   received   peer, local, interface, ttl, tos, bytes, length, truncated, text or hex, and number, rtt_us where it answers one sent
 //   error      errno, message, peer, offender, type, code, mtu
+//   captured   number, time, interface, direction, bytes, length, line, comment (what is not known is null)
 //   packet     line                                failed    status, message                      reason    name, meaning
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
@@ -38,6 +39,16 @@ struct Totals {
   [[nodiscard]] std::uint64_t lost() const { return replies && datagrams_out > *replies ? datagrams_out - *replies : 0; }
 };
 
+// A packet of a capture file.
+struct Captured {
+  std::uint64_t number;
+  std::chrono::nanoseconds since_1970;
+  std::string time_of_day;
+  std::string_view interface, direction;  // empty: not known
+  std::size_t bytes, length;              // in the file, and of the packet
+  std::string_view line, comment;
+};
+
 class Report {
   using Json = nlohmann::ordered_json;
 
@@ -51,6 +62,7 @@ class Report {
   void received(const Datagram& datagram, const std::optional<Answer>& answer, std::string_view pretty = {});
   void error(const SocketError& error, std::string_view sentence);
   void packet(std::string_view line);
+  void captured(const Captured& packet);
   void summary(const Totals& totals);
   void failed(const Failure& failure);
   void reason(std::string_view name, std::string_view meaning);

@@ -32,9 +32,9 @@ def enter_namespace():
     os.execvpe(unshare[0], [*unshare, sys.executable, *sys.argv], dict(os.environ, GANNET_NAMESPACE="inside"))
 
 
-def run(*arguments, stdin=""):
+def run(*arguments, stdin="", encoding=None):
     """(exit status, standard output, standard error) of one command."""
-    done = subprocess.run([GANNET, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run([GANNET, *map(str, arguments)], input=stdin, capture_output=True, text=True, encoding=encoding, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
