@@ -1,0 +1,168 @@
+#include "engine/host_page.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+namespace gannet::engine {
+namespace {
+
+constexpr std::size_t largest_payload = 65507;
+constexpr std::size_t ip_header_size = 20;
+constexpr std::size_t udp_header_size = 8;
+
+using Words = std::array<std::uint64_t, HostPage::entry_words>;
+
+Words pack(const HostEntry& entry) {
+  Words words{};
+  std::memcpy(words.data(), entry.network.bytes.data(), 16);
+  words[2] = static_cast<std::uint64_t>(entry.network.family) | std::uint64_t{entry.prefix} << 8 | static_cast<std::uint64_t>(entry.kind) << 16;
+  words[3] = entry.interface | std::uint64_t{entry.mtu} << 32;
+  words[4] = entry.metric;
+  return words;
+}
+
+HostEntry unpack(const Words& words) {
+  HostEntry entry;
+  std::memcpy(entry.network.bytes.data(), words.data(), 16);
+  entry.network.family = static_cast<Family>(words[2] & 0xff);
+  entry.prefix = static_cast<std::uint8_t>(words[2] >> 8);
+  entry.kind = static_cast<HostEntry::Kind>(words[2] >> 16 & 0xff);
+  entry.interface = static_cast<std::uint32_t>(words[3]);
+  entry.mtu = static_cast<std::uint32_t>(words[3] >> 32);
+  entry.metric = static_cast<std::uint32_t>(words[4]);
+  return entry;
+}
+
+bool contains(const HostEntry& entry, const IpAddress& ip) {
+  if (entry.network.family != ip.family || entry.prefix > ip.size() * 8) return false;
+  const std::size_t whole = entry.prefix / 8;
+  if (std::memcmp(entry.network.bytes.data(), ip.bytes.data(), whole) != 0) return false;
+  const unsigned rest = entry.prefix % 8;
+  return rest == 0 || std::to_integer<unsigned>(entry.network.bytes[whole] ^ ip.bytes[whole]) >> (8 - rest) == 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostPage>> HostPage::create() {
+  auto memory = stack::SharedMemory::create(sizeof(Layout));
+  if (!memory) return memory.error();
+  return std::unique_ptr<HostPage>(new HostPage(std::move(*memory)));
+}
+
+// A fresh mapping is all zeros, which is an empty page; it is not touched, so that what is never used costs nothing.
+HostPage::HostPage(stack::SharedMemory memory)
+    : memory_(std::move(memory)), page_(*std::launder(reinterpret_cast<Layout*>(memory_.bytes().data()))) {}
+
+bool HostPage::publish(const stack::Stack& stack) {
+  if (stack.generation() == published_) return false;
+  published_ = stack.generation();
+  // The odd sequence goes before the words, and the even one behind them: exchange and release.
+  page_.sequence.exchange(page_.sequence.load(std::memory_order_relaxed) + 1, std::memory_order_acq_rel);
+  write(stack);
+  page_.generation.store(published_, std::memory_order_release);
+  page_.sequence.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+void HostPage::write(const stack::Stack& stack) {
+  count_ = 0;
+  for (const auto& interface : stack.interfaces().all()) {
+    if (!interface->is_up()) continue;
+    for (const stack::InterfaceAddress& address : interface->addresses()) {
+      if (!address.usable) continue;
+      const auto bits = static_cast<std::uint8_t>(address.ip.size() * 8);
+      append({address.ip, bits, HostEntry::Kind::own, interface->index(), stack::loopback_mtu, 0});
+      // All of 127/8 is ours, as on Linux.
+      const auto kind = interface->is_loopback() ? HostEntry::Kind::own : HostEntry::Kind::network;
+      append({address.ip, address.prefix, kind, interface->index(), interface->mtu(), 0});
+      if (address.has_broadcast() && !interface->is_loopback()) {
+        append({address.broadcast(), bits, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
+        append({IpAddress::ipv4(address.ip.number() & address.mask()), bits, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
+      }
+    }
+    if (!interface->is_loopback()) {
+      append({IpAddress::ipv4(255, 255, 255, 255), 32, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
+    }
+  }
+  for (const stack::Route& route : const_cast<stack::Stack&>(stack).routes().all()) {
+    const stack::Interface* interface = stack.interfaces().find(route.interface);
+    if (interface == nullptr || !interface->is_up()) continue;
+    append({route.network, route.prefix, HostEntry::Kind::route, route.interface, interface->mtu(), route.metric});
+  }
+  page_.count.store(count_, std::memory_order_release);
+}
+
+void HostPage::append(const HostEntry& entry) {
+  if (count_ < max_entries) {
+    const Words words = pack(entry);
+    for (std::size_t i = 0; i < words.size(); ++i) page_.words[count_ * entry_words + i].store(words[i], std::memory_order_release);
+  }
+  ++count_;
+}
+
+// Every load acquires: one that sees a word of a later publication also sees the odd sequence before it.
+HostEntry HostView::entry(std::uint64_t index) const {
+  Words words;
+  for (std::size_t i = 0; i < words.size(); ++i) words[i] = page_.words[index * HostPage::entry_words + i].load(std::memory_order_acquire);
+  return unpack(words);
+}
+
+std::optional<HostView::Destination> HostView::find(const IpAddress& dst, std::uint32_t interface) const {
+  for (int attempts = 0; attempts < 1000; ++attempts) {
+    const std::uint64_t before = page_.sequence.load(std::memory_order_acquire);
+    if (before % 2 != 0) continue;
+    const std::uint64_t count = page_.count.load(std::memory_order_acquire);
+    if (before == 0 || count > HostPage::max_entries) return std::nullopt;
+    const auto found = look_up(dst, interface, count);
+    if (page_.sequence.load(std::memory_order_relaxed) == before) return found;
+  }
+  return std::nullopt;  // the engine stopped in the middle of writing
+}
+
+// As IpLayer::find_path() decides, in its order: our own address, a broadcast address, then the longest prefix.
+std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const {
+  if (dst.is_any()) return std::nullopt;
+  HostEntry best;
+  bool found = false;
+  bool has_interface = false;
+  std::uint32_t first_mtu = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const HostEntry entry = this->entry(i);
+    if (entry.kind == HostEntry::Kind::own) {
+      if (contains(entry, dst)) return Destination{true, stack::PathKind::local, stack::loopback_mtu};
+      continue;
+    }
+    if (interface != 0 && entry.interface != interface) continue;
+    if (!has_interface) first_mtu = entry.mtu;
+    has_interface = true;
+    if (!contains(entry, dst)) continue;
+    const auto rank = [](const HostEntry& e) { return (e.kind == HostEntry::Kind::broadcast ? 256u : 0u) + e.prefix; };
+    if (!found || rank(entry) > rank(best) || (rank(entry) == rank(best) && entry.metric < best.metric)) best = entry;
+    found = true;
+  }
+  if (dst.is_multicast()) return Destination{has_interface, stack::PathKind::multicast, found ? best.mtu : first_mtu};
+  const bool broadcast = found && best.kind == HostEntry::Kind::broadcast;
+  return Destination{found, broadcast ? stack::PathKind::broadcast : stack::PathKind::unicast, best.mtu};
+}
+
+Result<void> check_send(const HostView& host, const SendCheck& send) {
+  if (send.to.port == 0) return Error{EINVAL, "the port to send to is 0"};
+  const std::size_t datagram = send.segment_size != 0 && send.segment_size < send.payload_size ? send.segment_size : send.payload_size;
+  if (datagram > largest_payload) return Error{EMSGSIZE, "larger than a datagram can be: 65,507 bytes over IPv4"};
+  const auto destination = host.find(send.to.ip, send.interface);
+  if (!destination) return {};
+  if (!destination->reachable) return Error{ENETUNREACH, "no route to the destination"};
+  if (destination->kind == stack::PathKind::broadcast && !send.broadcast) {
+    return Error{EACCES, "a broadcast address: set the option broadcast first"};
+  }
+  const bool whole = send.fragmentation == stack::Fragmentation::refuse || send.fragmentation == stack::Fragmentation::probe ||
+                     send.fragmentation == stack::Fragmentation::interface || datagram < send.payload_size;
+  if (whole && ip_header_size + send.ip_options_size + udp_header_size + datagram > destination->mtu) {
+    return Error{EMSGSIZE, "larger than the interface's MTU, and not to be fragmented"};
+  }
+  return {};
+}
+
+}  // namespace gannet::engine

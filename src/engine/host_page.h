@@ -1,0 +1,97 @@
+// The host page: what an application needs to know of a host to check a send as Linux does, without asking the engine.
+//
+//   engine: publish() when the stack's generation changed  ->  page  ->  applications: HostView::find(), check_send()
+//
+// A sequence lock over words: odd while the engine writes; a reader that saw it odd, or changed, reads again. The page is mapped once, shared with
+// children; in other processes it is to be mapped read-only.
+// Owner: the engine, which writes it in its thread.  Threads of readers: any. A read allocates nothing and makes no system call.
+// Bounds: max_entries; a host with more publishes none, and `find` then says nothing: what the page cannot tell comes back as a socket error.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include <gannet/address.h>
+#include <gannet/result.h>
+
+#include "stack/endpoint_memory.h"
+#include "stack/path.h"
+#include "stack/stack.h"
+
+namespace gannet::engine {
+
+// A range of addresses, and what a datagram to it meets.
+struct HostEntry {
+  enum class Kind : std::uint32_t { own, broadcast, network, route };
+  IpAddress network;
+  std::uint8_t prefix = 0;
+  Kind kind = Kind::network;
+  std::uint32_t interface = 0;
+  std::uint32_t mtu = 0;     // of the interface, bytes of IP packet
+  std::uint32_t metric = 0;  // of a route
+};
+
+class HostPage {
+ public:
+  static constexpr std::size_t max_entries = 1024;
+  static constexpr std::size_t entry_words = 5;
+
+  static Result<std::unique_ptr<HostPage>> create();
+
+  // Engine: writes what the stack knows, if it changed since. True if it did.
+  bool publish(const stack::Stack& stack);
+
+ private:
+  friend class HostView;
+  struct Layout {
+    std::atomic<std::uint64_t> sequence;
+    std::atomic<std::uint64_t> generation;
+    std::atomic<std::uint64_t> count;  // of entries; more than max_entries: not told
+    std::atomic<std::uint64_t> words[max_entries * entry_words];
+  };
+  explicit HostPage(stack::SharedMemory memory);
+  void write(const stack::Stack& stack);
+  void append(const HostEntry& entry);
+
+  stack::SharedMemory memory_;
+  Layout& page_;
+  std::uint64_t count_ = 0;
+  std::uint64_t published_ = 0;  // generation
+};
+
+class HostView {
+ public:
+  explicit HostView(const HostPage& page) : page_(page.page_) {}
+
+  struct Destination {
+    bool reachable = false;
+    stack::PathKind kind = stack::PathKind::unicast;
+    std::uint32_t mtu = 0;  // of the interface that it would leave by
+  };
+  // None: the page does not tell.
+  [[nodiscard]] std::optional<Destination> find(const IpAddress& dst, std::uint32_t interface) const;
+  [[nodiscard]] std::uint64_t generation() const { return page_.generation.load(std::memory_order_acquire); }
+
+ private:
+  [[nodiscard]] std::optional<Destination> look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const;
+  [[nodiscard]] HostEntry entry(std::uint64_t index) const;
+  const HostPage::Layout& page_;
+};
+
+// What Linux would refuse at once: EINVAL (port 0), EMSGSIZE (larger than a datagram can be, or than the interface takes where nothing is to be
+// fragmented), ENETUNREACH, EACCES (broadcast without the option).
+struct SendCheck {
+  Address to;
+  std::size_t payload_size = 0;
+  std::size_t ip_options_size = 0;
+  std::uint16_t segment_size = 0;
+  std::uint32_t interface = 0;
+  bool broadcast = false;  // SO_BROADCAST
+  stack::Fragmentation fragmentation = stack::Fragmentation::want;
+};
+[[nodiscard]] Result<void> check_send(const HostView& host, const SendCheck& send);
+
+}  // namespace gannet::engine
