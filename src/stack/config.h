@@ -49,6 +49,18 @@ struct Config {
   std::uint32_t icmp_burst = 50;
   std::uint32_t icmp_destination_rate = 1;  // per second, to one destination
   std::uint32_t icmp_destination_burst = 6;
+
+  // UDP.
+  std::size_t sockets = 65536;         // ENFILE
+  std::uint16_t ephemeral_low = 1024;  // RFC 6056 3.2; never a port of a well-known service
+  std::uint16_t ephemeral_high = 65535;
+
+  // Groups. A call that would exceed one of these fails with ENOBUFS.
+  std::size_t memberships_per_socket = 256;
+  std::size_t sources_per_filter = 128;
+  std::size_t groups = 1024;      // of all interfaces
+  std::size_t igmp_sources = 64;  // that queries may ask about at once, per group; beyond, the answer is about all of them
+  unsigned igmp_robustness = 2;   // how often a change is told (RFC 9776 8.1), until a querier says otherwise
 };
 
 }  // namespace gannet::stack
