@@ -41,7 +41,7 @@ enum class Option : std::uint8_t {
 };
 
 enum class PmtuDiscovery : int {
-  never = 0,      // fragment, never set DF
+  dont = 0,       // fragment, never set DF
   want = 1,       // Linux's default: DF where it fits the path's MTU, fragment what is larger
   always = 2,     // DF on everything; larger than the path's MTU is EMSGSIZE (RFC 8085 3.2)
   probe = 3,      // DF on everything, and the known path MTU is ignored

@@ -19,6 +19,14 @@ struct HashKey {
   std::uint64_t k1 = 0;
 };
 
+// Two words multiplied, both halves of the product mixed. Some ten times cheaper than SipHash, and enough for the buckets of a table where one of the
+// words hides a key; never for what is shown to anybody.
+[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
 // The running state: add words of eight bytes, then finish() with what is left of the message.
 class SipHash {
  public:

@@ -21,6 +21,7 @@
 #include <gannet/socket.h>
 
 #include "base/counter.h"
+#include "base/frame.h"
 #include "base/time.h"
 #include "stack/endpoint_memory.h"
 #include "stack/path.h"
@@ -41,6 +42,8 @@ struct Delivery {
   std::uint16_t segment_size = 0;
   bool has_checksum = true;
   Time now;
+  bool to_group = false;   // local is a broadcast or multicast address
+  Frame* frame = nullptr;  // where all this lies, for Udp::reply()
 };
 
 // The faster door: called in the engine's thread with the datagram in its frame, in place of the receive ring. `reply` sends from the same frame.

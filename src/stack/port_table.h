@@ -31,8 +31,8 @@ class PortBinding {
   PortBinding(const PortBinding&) = delete;
   PortBinding& operator=(const PortBinding&) = delete;
 
-  [[nodiscard]] const Address& local() const { return local_; }  // any: all addresses of ours
-  [[nodiscard]] const Address& peer() const { return peer_; }    // port 0: not connected
+  [[nodiscard]] const Address& local_address() const { return local_; }  // any: all addresses of ours
+  [[nodiscard]] const Address& peer_address() const { return peer_; }    // port 0: not connected
   [[nodiscard]] bool is_bound() const { return local_.port != 0; }
   [[nodiscard]] bool is_connected() const { return peer_.port != 0; }
 
@@ -86,12 +86,6 @@ class PortTable {
     void operator()(void* memory) const { std::free(memory); }
   };
 
-  // Two words multiplied, both halves of the product mixed: cheap, and no one who lacks the key can aim it.
-  static std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-    __extension__ using Wide = unsigned __int128;
-    const Wide product = static_cast<Wide>(a) * b;
-    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-  }
   static bool is_same(const IpAddress& a, const IpAddress& b) { return a.family == b.family && std::memcmp(a.bytes.data(), b.bytes.data(), 16) == 0; }
   static bool is_same(const Address& a, const Address& b) { return a.port == b.port && is_same(a.ip, b.ip); }
 

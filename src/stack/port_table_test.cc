@@ -92,7 +92,7 @@ TEST_F(PortTables, TheMostSpecificSocketWins) {
 TEST_F(PortTables, AConnectedSocketFiltersItsPeer) {
   PortBinding& binding = add({any, 53});
   table_.connect(binding, ours, peer(7));
-  EXPECT_EQ(binding.local().ip, ours);
+  EXPECT_EQ(binding.local_address().ip, ours);
   EXPECT_EQ(table_.find({ours, 53}, peer(7)), &binding);
   EXPECT_EQ(table_.find({ours, 53}, {peer(7).ip, 8}), nullptr);
   EXPECT_EQ(table_.find({ours, 53}, {peer(8).ip, 7}), nullptr);
@@ -147,9 +147,9 @@ TEST_F(PortTables, EphemeralPortsAreUniform) {
   PortBinding binding;
   for (int i = 0; i < draws; ++i) {
     ASSERT_TRUE(table_.bind(binding, {any, 0}));
-    ASSERT_GE(binding.local().port, 1024);
-    ASSERT_NE(binding.local().port, 5353);
-    ++bins[(binding.local().port - 1024u) / 1024];
+    ASSERT_GE(binding.local_address().port, 1024);
+    ASSERT_NE(binding.local_address().port, 5353);
+    ++bins[(binding.local_address().port - 1024u) / 1024];
     table_.unbind(binding);
   }
   double chi_square = 0;
@@ -164,7 +164,7 @@ TEST_F(PortTables, EphemeralPortsDependOnTheKey) {
   for (int i = 0; i < 100; ++i) {
     PortBinding ours_now, theirs;
     ASSERT_TRUE(table_.bind(ours_now, {any, 0}) && other.bind(theirs, {any, 0}));
-    equal += ours_now.local().port == theirs.local().port ? 1 : 0;
+    equal += ours_now.local_address().port == theirs.local_address().port ? 1 : 0;
     table_.unbind(ours_now);
     other.unbind(theirs);
   }
@@ -179,7 +179,7 @@ TEST_F(PortTables, TheLastFreePortIsFoundAndThenThereIsNone) {
     bindings.push_back(std::make_unique<PortBinding>());
     bindings.back()->reuse_address = true;
     ASSERT_TRUE(small.bind(*bindings.back(), {any, 0}));
-    ports.insert(bindings.back()->local().port);
+    ports.insert(bindings.back()->local_address().port);
   }
   EXPECT_EQ(ports.size(), 200u) << "an ephemeral port is never shared";
   PortBinding more;
@@ -192,10 +192,10 @@ TEST_F(PortTables, AgreesWithASlowReference) {
   const std::array<IpAddress, 4> locals = {any, ours, other_of_ours, group};
   std::vector<std::unique_ptr<PortBinding>> youngest_last;
   const auto score = [](const PortBinding& b, const Address& local, const Address& from) {
-    if (b.local().port != local.port) return -1;
-    if (b.is_connected()) return b.peer() == from && b.local() == local ? 3 : -1;
-    if (b.local().ip.is_any()) return 1;
-    return b.local() == local ? 2 : -1;
+    if (b.local_address().port != local.port) return -1;
+    if (b.is_connected()) return b.peer_address() == from && b.local_address() == local ? 3 : -1;
+    if (b.local_address().ip.is_any()) return 1;
+    return b.local_address() == local ? 2 : -1;
   };
   for (int step = 0; step < 4000; ++step) {
     const auto port = static_cast<std::uint16_t>(rng.between(1, 8));

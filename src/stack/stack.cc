@@ -15,9 +15,14 @@ Stack::Stack(FramePools& pools, Rng& rng, const Config& config)
       arp_(context_, interfaces_, neighbors_),
       ip_(context_, interfaces_, routes_, path_mtus_),
       ipv4_(context_, interfaces_, neighbors_),
-      icmp_(context_, ip_, interfaces_, path_mtus_) {
+      icmp_(context_, ip_, interfaces_, path_mtus_),
+      multicast_(context_, ip_, interfaces_),
+      udp_(context_, ip_, interfaces_, multicast_) {
   ipv4_.attach(icmp_);
   ip_.attach(ipv4_, icmp_);
+  context_.upper.udp = UpperLayers::protocol_of(udp_);
+  context_.upper.igmp = UpperLayers::protocol_of(multicast_);
+  context_.upper.groups = UpperLayers::groups_of(multicast_);
 }
 
 Result<void> Stack::add_address(std::uint32_t interface, const IpAddress& ip, std::uint8_t prefix, Time now) {
@@ -73,11 +78,14 @@ void Stack::sent(std::uint32_t interface, std::size_t count) {
   context_.counters.frames_out.add(count);
 }
 
-Time Stack::next_wakeup() const { return std::min({ipv4_.next_wakeup(), neighbors_.next_wakeup(), arp_.next_wakeup(), path_mtus_.next_wakeup()}); }
+Time Stack::next_wakeup() const {
+  return std::min({ipv4_.next_wakeup(), neighbors_.next_wakeup(), arp_.next_wakeup(), path_mtus_.next_wakeup(), multicast_.next_wakeup()});
+}
 
 void Stack::advance(Time now) {
   path_mtus_.advance(now);
   arp_.advance(now);
+  multicast_.advance(now);
   neighbors_.advance(now);
   ipv4_.advance(now);
 }

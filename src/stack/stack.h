@@ -26,9 +26,11 @@
 #include "stack/interface.h"
 #include "stack/ip_layer.h"
 #include "stack/ipv4.h"
+#include "stack/multicast.h"
 #include "stack/neighbor.h"
 #include "stack/pmtu.h"
 #include "stack/route.h"
+#include "stack/udp.h"
 
 namespace gannet::stack {
 
@@ -57,6 +59,8 @@ class Stack {
   void advance(Time now);
 
   [[nodiscard]] IpLayer& ip() { return ip_; }
+  [[nodiscard]] Udp& udp() { return udp_; }
+  [[nodiscard]] Multicast& multicast() { return multicast_; }
   [[nodiscard]] Interfaces& interfaces() { return interfaces_; }
   [[nodiscard]] const Interfaces& interfaces() const { return interfaces_; }
   [[nodiscard]] Routes& routes() { return routes_; }
@@ -84,6 +88,8 @@ class Stack {
   IpLayer ip_;
   Ipv4 ipv4_;
   Icmp4 icmp_;
+  Multicast multicast_;
+  Udp udp_;
 };
 
 }  // namespace gannet::stack

@@ -1,0 +1,409 @@
+#include "stack/udp.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "wire/udp.h"
+
+namespace gannet::stack {
+namespace {
+
+constexpr std::size_t largest_payload = 65507;  // with an IPv4 header of 20 bytes
+constexpr std::size_t segments_at_most = 128;   // UDP_MAX_SEGMENTS of Linux
+constexpr IpAddress any = IpAddress::any(Family::ipv4);
+
+constexpr Error no_broadcast{EACCES, "a broadcast address: set the option broadcast first"};
+constexpr Error port_zero{EINVAL, "port 0 is nobody's: name the port to send to"};
+
+}  // namespace
+
+// A socket is what the application sees of it, and its place in the table of ports.
+class Udp::Socket final : public Endpoint, public PortBinding {
+ public:
+  Socket(std::uint32_t id, EndpointGroup& group) : Endpoint(id, group) {}
+
+  SocketGroups groups;
+  IpAddress source = any;      // that its datagrams have, unless they name another; any: by route
+  bool address_bound = false;  // by bind(), not by connect()
+  bool port_bound = false;     // likewise
+  std::size_t index = 0;       // in sockets_
+
+  // What `path` was found with, besides `path_to`.
+  IpAddress path_source = any;
+  std::uint32_t path_interface = 0;
+};
+
+// The addresses and header fields of what is to be sent.
+struct Udp::Outgoing {
+  const Path& path;
+  Address to;
+  wire::IpInfo ip;
+};
+
+Udp::Udp(Context& context, IpLayer& ip, Interfaces& interfaces, Multicast& multicast)
+    : context_(context),
+      ip_(ip),
+      interfaces_(interfaces),
+      multicast_(multicast),
+      ports_({context.rng.next(), context.rng.next()}, {context.config.ephemeral_low, context.config.ephemeral_high}),
+      recent_flows_({context.rng.next(), context.rng.next()}) {}
+
+Udp::~Udp() {
+  while (!sockets_.empty()) close(*sockets_.back(), Time{});
+}
+
+Result<Endpoint*> Udp::open(EndpointGroup& group) {
+  if (sockets_.size() == context_.config.sockets) return Error{ENFILE, "the host has as many sockets as it can"};
+  auto& socket = sockets_.emplace_back(std::make_unique<Socket>(next_id_++, group));
+  socket->index = sockets_.size() - 1;
+  return static_cast<Endpoint*>(socket.get());
+}
+
+void Udp::close(Endpoint& endpoint, Time now) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  multicast_.leave_all(socket.groups, now);
+  ports_.unbind(socket);
+  const std::size_t index = socket.index;
+  std::swap(sockets_[index], sockets_.back());
+  sockets_[index]->index = index;
+  sockets_.pop_back();
+}
+
+Result<void> Udp::bind(Endpoint& endpoint, const Address& local) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  if (socket.is_bound()) return Error{EINVAL, "the socket is bound already"};
+  if (!local.ip.is_ipv4()) return Error{EAFNOSUPPORT, "this host has no IPv6"};
+  const AddressKind kind = interfaces_.kind_of(local.ip, 0);
+  if (kind == AddressKind::foreign || kind == AddressKind::reserved) return Error{EADDRNOTAVAIL, "not an address of this host"};
+
+  socket.PortBinding::reuse_address = socket.options.reuse_address;
+  socket.PortBinding::reuse_port = socket.options.reuse_port;
+  if (auto bound = ports_.bind(socket, local); !bound) return bound;
+  socket.local = socket.local_address();
+  socket.address_bound = kind != AddressKind::any;
+  socket.port_bound = local.port != 0;
+  // Groups and broadcast addresses receive; they send nothing (RFC 1122 3.2.1.3).
+  socket.source = kind == AddressKind::own || kind == AddressKind::loopback ? local.ip : any;
+  return {};
+}
+
+Result<void> Udp::bind_automatically(Socket& socket) {
+  if (ports_.bind(socket, {any, 0})) {
+    socket.local = socket.local_address();
+    return {};
+  }
+  return Error{EAGAIN, "no free port is left: every ephemeral port has a socket"};
+}
+
+Result<void> Udp::connect(Endpoint& endpoint, const Address& peer) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  if (peer.port == 0) return port_zero;
+  const IpAddress source = socket.address_bound ? socket.source : any;
+  const std::uint32_t interface = socket.bound_interface != 0 ? socket.bound_interface
+                                  : peer.ip.is_multicast()    ? socket.options.multicast_interface
+                                                              : 0;
+  const auto path = ip_.find_path(peer.ip, source, interface);
+  if (!path) return path.error();
+  if (path->kind == PathKind::broadcast && !socket.options.broadcast) return no_broadcast;
+  if (!socket.is_bound()) {
+    if (auto bound = bind_automatically(socket); !bound) return bound;
+  }
+  Address actual = peer;
+  if (peer.ip.is_any()) actual.ip = path->next_hop;  // 0.0.0.0 is this host
+  ports_.connect(socket, socket.address_bound ? socket.local.ip : path->src, actual);
+  socket.local = socket.local_address();
+  socket.peer = actual;
+  socket.source = path->src;
+  return {};
+}
+
+void Udp::disconnect(Endpoint& endpoint) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  if (!endpoint.is_connected()) return;
+  socket.peer = {};
+  if (!socket.address_bound) socket.source = socket.local.ip = any;
+  if (socket.port_bound) {
+    ports_.disconnect(socket, socket.local.ip);
+  } else {
+    ports_.unbind(socket);
+    socket.local.port = 0;
+  }
+}
+
+SocketGroups& Udp::groups(Endpoint& endpoint) const { return static_cast<Socket&>(endpoint).groups; }
+
+Result<std::uint32_t> Udp::path_mtu(Endpoint& endpoint) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  if (!endpoint.is_connected()) return Error{ENOTCONN, "only a connected socket has a path"};
+  const auto path = find_path(socket, socket.peer.ip, socket.source, socket.bound_interface);
+  if (!path) return path.error();
+  return (*path)->mtu;
+}
+
+void Udp::input(const wire::IpInfo& ip, Frame datagram, Time now) {
+  const std::span<std::byte> bytes = datagram.bytes();
+  const auto udp = wire::parse_udp(ip, bytes, ip.src.is_ipv4() ? wire::ZeroChecksum::allowed : wire::ZeroChecksum::refused);
+  if (!udp) [[unlikely]] {
+    counters_.in_errors.add();
+    return context_.fates.drop(udp.error(), ip.packet);
+  }
+  const AddressKind kind = interfaces_.kind_of(ip.dst, ip.interface);
+  Delivery delivery{.ip = ip,
+                    .peer = {ip.src, udp->src_port},
+                    .local = {ip.dst, udp->dst_port},
+                    .payload = bytes.subspan(wire::udp_header_size, udp->user_data.size()),
+                    .has_checksum = udp->has_checksum,
+                    .now = now,
+                    .to_group = kind != AddressKind::own && kind != AddressKind::loopback,
+                    .frame = &datagram};
+  if (delivery.to_group) [[unlikely]]
+    return deliver_to_group(delivery);
+
+  PortBinding* binding = ports_.find(delivery.local, delivery.peer);
+  if (binding == nullptr) [[unlikely]]
+    return refuse(delivery);
+  auto& socket = static_cast<Socket&>(*binding);
+  if (socket.bound_interface != 0 && socket.bound_interface != ip.interface) [[unlikely]]
+    return refuse(delivery);
+  settle(delivery, deliver(socket, delivery));
+}
+
+std::expected<void, Drop> Udp::deliver(Socket& socket, Delivery& delivery) {
+  if (!delivery.has_checksum && socket.options.require_checksum) [[unlikely]]
+    return std::unexpected(Drop::udp_checksum_missing);
+  return socket.Endpoint::deliver(delivery);
+}
+
+// A copy for each socket that wants the datagram. Handlers may change it, or answer in its frame: so they come last, the first of them gets the frame
+// itself, and the others frames of their own.
+void Udp::deliver_to_group(Delivery& delivery) {
+  const wire::IpInfo& ip = delivery.ip;
+  std::optional<std::expected<void, Drop>> fate;
+  const auto note = [&](std::expected<void, Drop> one) {
+    if (!fate || !*fate) fate = one;
+  };
+  Socket* with_handler = nullptr;
+  ports_.for_each(delivery.local, delivery.peer, [&](PortBinding& binding) {
+    auto& socket = static_cast<Socket&>(binding);
+    if (socket.bound_interface != 0 && socket.bound_interface != ip.interface) return;
+    if (ip.dst.is_multicast() && !Multicast::accepts(socket.groups, ip.dst, ip.interface, ip.src, socket.options.multicast_all)) {
+      return note(std::unexpected(socket.groups.find(ip.dst, ip.interface) == nullptr ? Drop::group_not_joined : Drop::source_filtered));
+    }
+    if (socket.handler.handle == nullptr) return note(deliver(socket, delivery));
+    if (with_handler != nullptr) return note(deliver_copy(socket, delivery));
+    with_handler = &socket;
+  });
+  if (with_handler != nullptr) note(deliver(*with_handler, delivery));
+  if (!fate) return refuse(delivery);
+  settle(delivery, *fate);
+}
+
+std::expected<void, Drop> Udp::deliver_copy(Socket& socket, const Delivery& delivery) {
+  const std::span<const std::byte> bytes = std::as_const(*delivery.frame).bytes();
+  Frame copy = context_.pools.allocate(bytes.size());
+  if (!copy) return std::unexpected(Drop::no_frame);
+  copy.resize(bytes.size());
+  std::ranges::copy(bytes, copy.bytes().begin());
+  Delivery second{.ip = delivery.ip,
+                  .peer = delivery.peer,
+                  .local = delivery.local,
+                  .payload = copy.bytes().subspan(wire::udp_header_size, delivery.payload.size()),
+                  .has_checksum = delivery.has_checksum,
+                  .now = delivery.now,
+                  .to_group = true,
+                  .frame = &copy};
+  return deliver(socket, second);
+}
+
+// Nobody is there. Senders to one address are told so (RFC 1122 4.1.3.1), unless IP knows that they must not be.
+void Udp::refuse(const Delivery& delivery) {
+  counters_.no_ports.add();
+  const bool has_other_peer = !delivery.to_group && ports_.has_connected(delivery.local.port);
+  context_.fates.drop(has_other_peer ? Drop::udp_wrong_peer : Drop::udp_no_socket, delivery.ip.packet);
+  if (!delivery.to_group) ip_.port_unreachable(delivery.ip, delivery.now);
+}
+
+void Udp::settle(const Delivery& delivery, std::expected<void, Drop> fate) {
+  if (fate) [[likely]] {
+    counters_.in_datagrams.add();
+    return context_.fates.delivered();
+  }
+  counters_.in_errors.add();
+  // Where a handler answered in the frame, the packet is not there any more; but then it was delivered.
+  context_.fates.drop(fate.error(), delivery.ip.packet);
+}
+
+bool Udp::icmp_error(const IcmpError& error, Time now) {
+  const Address local{error.src, wire::load_be16(error.quote, 0)};
+  const Address peer{error.dst, wire::load_be16(error.quote, 2)};
+  PortBinding* binding = ports_.find(local, peer);
+  if (binding == nullptr || !recent_flows_.contains(local.port, peer, now)) return false;
+  auto& socket = static_cast<Socket&>(*binding);
+  // Who fragments whatever the path carries need not hear of its MTU.
+  if (error.error == EMSGSIZE && socket.options.fragmentation == Fragmentation::never_df) return true;
+  socket.report({.code = error.error,
+                 .origin = SocketError::Origin::icmp,
+                 .type = error.type,
+                 .icmp_code = error.code,
+                 .mtu = error.mtu,
+                 .peer = peer,
+                 .offender = error.offender},
+                error.hard || (error.error == EMSGSIZE), error.quote.subspan(wire::udp_header_size));
+  return true;
+}
+
+std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  SendRequest request;
+  std::size_t taken = 0;
+  for (; taken < budget; ++taken) {
+    const auto next = socket.next_send(request);
+    if (!next) {
+      context_.counters.frames_made.add();  // it never became one, but its end is told as if it had
+      context_.fates.drop(next.error());
+      continue;
+    }
+    if (!*next) break;
+    const auto sent = send(endpoint, request, now);
+    if (!sent) report_refusal(socket, request, sent.error());
+    socket.finish_send();
+  }
+  return taken;
+}
+
+void Udp::report_refusal(Socket& socket, const SendRequest& request, const Error& error) {
+  count_loss(error);
+  // As on Linux, what the host itself had no room for is lost without a word, unless the application wants to hear every error.
+  if (error.code == ENOBUFS && !socket.options.receive_errors) return;
+  const Address& to = request.header.peer.port == 0 ? socket.peer : request.header.peer;
+  const std::uint32_t mtu = error.code == EMSGSIZE && socket.path_to == to.ip ? socket.path.mtu : 0;
+  socket.report({.code = error.code, .origin = SocketError::Origin::local, .mtu = mtu, .peer = to, .offender = {}}, true);
+}
+
+// A datagram that the application sent and that never became a frame: its end is told as if it had.
+void Udp::count_loss(const Error& error) {
+  context_.counters.frames_made.add();
+  context_.fates.drop(error.code == ENOBUFS ? Drop::no_frame : Drop::send_refused);
+}
+
+Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  const RecordHeader& header = request.header;
+  Address to = header.peer;
+  if (to.port == 0) {
+    if (!to.ip.is_any()) return port_zero;
+    if (!endpoint.is_connected()) return Error{EDESTADDRREQ, "the socket is not connected: name the address to send to"};
+    to = socket.peer;
+  }
+  if (!socket.is_bound()) {
+    if (auto bound = bind_automatically(socket); !bound) return bound;
+  }
+  const IpAddress& source = header.local.ip.is_any() ? socket.source : header.local.ip;
+  const EndpointOptions& options = socket.options;
+  const bool multicast = to.ip.is_multicast();
+  const std::uint32_t interface = header.interface != 0           ? header.interface
+                                  : socket.bound_interface != 0 ? socket.bound_interface
+                                  : multicast                   ? options.multicast_interface
+                                                                : 0;
+  const auto path = find_path(socket, to.ip, source, interface);
+  if (!path) return path.error();
+  if ((*path)->kind == PathKind::broadcast && !options.broadcast) return no_broadcast;
+  if (to.ip.is_any()) to.ip = (*path)->next_hop;  // 0.0.0.0 is this host
+
+  const int own_hop_limit = multicast ? options.multicast_ttl : options.ttl >= 0 ? options.ttl : context_.config.ttl;
+  const auto ip_options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
+                                                      : std::span(options.ip_options).first(options.ip_options_size);
+  const Outgoing outgoing{.path = **path,
+                          .to = to,
+                          .ip = {.src = (*path)->src,
+                                 .dst = to.ip,
+                                 .interface = (*path)->interface,
+                                 .protocol = wire::protocol_udp,
+                                 .hop_limit = static_cast<std::uint8_t>(header.hop_limit >= 0 ? header.hop_limit : own_hop_limit),
+                                 .tos = static_cast<std::uint8_t>(header.tos >= 0 ? header.tos : options.tos),
+                                 .options = ip_options}};
+  return send(socket, outgoing, request.payload, header.segment_size != 0 ? header.segment_size : options.segment_size, now);
+}
+
+Result<void> Udp::send(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, std::uint16_t segment_size, Time now) {
+  if (segment_size == 0 || payload.size() <= segment_size) return send_datagram(socket, outgoing, payload, now);
+
+  if (payload.size() > segments_at_most * segment_size) return Error{EINVAL, "more than 128 segments in one send"};
+  const bool fits = segment_size + wire::udp_header_size + 20 + outgoing.ip.options.size() <= outgoing.path.mtu;
+  if (!fits) return Error{EMSGSIZE, "the segments are larger than the path's MTU"};
+  if (auto first = send_datagram(socket, outgoing, payload.first(segment_size), now); !first) return first;
+  // The send has begun, and what happens to a later segment is a datagram's loss like any other.
+  for (payload = payload.subspan(segment_size); !payload.empty(); payload = payload.subspan(std::min<std::size_t>(payload.size(), segment_size))) {
+    const auto sent = send_datagram(socket, outgoing, payload.first(std::min<std::size_t>(payload.size(), segment_size)), now);
+    if (!sent) count_loss(sent.error());
+  }
+  return {};
+}
+
+Result<void> Udp::send_datagram(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, Time now) {
+  if (payload.size() > largest_payload) return Error{EMSGSIZE, "larger than a datagram can be: 65,507 bytes over IPv4"};
+  Frame frame = context_.pools.allocate(wire::udp_header_size + payload.size());
+  if (!frame) return Error{ENOBUFS, "the host has no frame left"};
+  frame.resize(wire::udp_header_size + payload.size());
+  const std::span<std::byte> bytes = frame.bytes();
+  wire::ChecksumSum sum;
+  sum.add_copy(bytes.subspan(wire::udp_header_size), payload);
+  if (socket.options.no_checksum) {
+    wire::emit_udp_unchecked(socket.local.port, outgoing.to.port, bytes);
+  } else {
+    wire::emit_udp(outgoing.ip.src, outgoing.ip.dst, socket.local.port, outgoing.to.port, bytes, sum);
+  }
+  auto sent = ip_.output(std::move(frame), outgoing.ip, outgoing.path, socket.options.fragmentation, now, socket.options.multicast_loop);
+  if (!sent) return sent;
+  recent_flows_.remember(socket.local.port, outgoing.to, now);
+  counters_.out_datagrams.add();
+  return {};
+}
+
+Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  const Address to = delivery.peer;
+  if (to.port == 0) return Error{EINVAL, "the peer's port is 0: it wants no answer"};
+  Frame frame = std::move(*delivery.frame);
+  if (!frame) return Error{EINVAL, "this datagram was answered already"};
+  if (size > frame.size() - wire::udp_header_size + frame.tailroom()) return Error{EMSGSIZE, "the answer does not fit the frame of the datagram"};
+
+  const EndpointOptions& options = socket.options;
+  const auto path = find_path(socket, to.ip, delivery.to_group ? socket.source : delivery.local.ip, socket.bound_interface);
+  if (!path) return path.error();
+  frame.resize(wire::udp_header_size + size);
+  const wire::IpInfo ip{.src = (*path)->src,
+                        .dst = to.ip,
+                        .interface = (*path)->interface,
+                        .protocol = wire::protocol_udp,
+                        .hop_limit = options.ttl >= 0 ? static_cast<std::uint8_t>(options.ttl) : context_.config.ttl,
+                        .tos = options.tos,
+                        .options = std::span(options.ip_options).first(options.ip_options_size)};
+  if (options.no_checksum) [[unlikely]] {
+    wire::emit_udp_unchecked(delivery.local.port, to.port, frame.bytes());
+  } else {
+    wire::emit_udp(ip.src, ip.dst, delivery.local.port, to.port, frame.bytes());
+  }
+  auto sent = ip_.output(std::move(frame), ip, **path, options.fragmentation, delivery.now);
+  if (!sent) [[unlikely]]
+    return sent;
+  recent_flows_.remember(delivery.local.port, to, delivery.now);
+  counters_.out_datagrams.add();
+  return {};
+}
+
+Result<const Path*> Udp::find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface) {
+  const bool known = ip_.is_current(socket.path) && socket.path_to == dst && socket.path_source == src && socket.path_interface == interface;
+  if (known) [[likely]]
+    return &socket.path;
+  auto path = ip_.find_path(dst, src, interface);
+  if (!path) return path.error();
+  socket.path = *path;
+  socket.path_to = dst;
+  socket.path_source = src;
+  socket.path_interface = interface;
+  return &socket.path;
+}
+
+}  // namespace gannet::stack
