@@ -51,9 +51,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON, one object")
     parser.add_argument("--repetitions", type=int, default=5, help="runs of each timed contender (default 5)")
     options = parser.parse_args()
-    program = next(iter(sorted(options.build.rglob("echo_bench"))), None)
-    if program is None:
-        print(f"bench: no echo_bench under {options.build}: build it with ./dev build release (it needs Google Benchmark)", file=sys.stderr)
+    program = options.build / "bench" / "echo"
+    if not program.exists():
+        print(f"bench: no bench/echo under {options.build}: build it with ./dev build release (it needs Google Benchmark)", file=sys.stderr)
         return 1
     if shutil.which("valgrind") is None:
         print("bench: valgrind is missing, and instruction counts need it: apt-get install valgrind", file=sys.stderr)

@@ -2,7 +2,7 @@
 #include <array>
 #include <cstring>
 
-#include "echo.h"
+#include "contender.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"

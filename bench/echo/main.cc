@@ -1,14 +1,14 @@
 // Echoes in memory, side by side.
 //
-//   echo_bench                          nanoseconds per datagram, by Google Benchmark
-//   echo_bench --count NAME SIZE TIMES  echoes TIMES datagrams and nothing else: two runs under callgrind differ by exactly the work of the difference
+//   echo                          nanoseconds per datagram, by Google Benchmark
+//   echo --count NAME SIZE TIMES  echoes TIMES datagrams and nothing else: two runs under callgrind differ by exactly the work of the difference
 #include <benchmark/benchmark.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
-#include "echo.h"
+#include "contender.h"
 
 namespace gannet::bench {
 namespace {
@@ -30,11 +30,11 @@ void run(benchmark::State& state, const std::string& name, std::size_t size) {
 
 int count(const std::string& name, std::size_t size, long times) {
   const auto contender = make_contender(name);
-  if (contender == nullptr) return std::fprintf(stderr, "echo_bench: no contender is named '%s'\n", name.c_str()), 2;
+  if (contender == nullptr) return std::fprintf(stderr, "echo: no contender is named '%s'\n", name.c_str()), 2;
   const auto request = request_frame(size);
-  if (!is_answer(request, contender->echo(request))) return std::fprintf(stderr, "echo_bench: %s answers wrongly\n", name.c_str()), 1;
+  if (!is_answer(request, contender->echo(request))) return std::fprintf(stderr, "echo: %s answers wrongly\n", name.c_str()), 1;
   for (long i = 0; i < times; ++i) {
-    if (contender->echo(request).empty()) return std::fprintf(stderr, "echo_bench: %s lost a datagram\n", name.c_str()), 1;
+    if (contender->echo(request).empty()) return std::fprintf(stderr, "echo: %s lost a datagram\n", name.c_str()), 1;
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-#include "echo.h"
+#include "contender.h"
 
 #include <algorithm>
 #include <array>
