@@ -31,18 +31,21 @@ class FramePool;
 class Frame {
  public:
   Frame() = default;
-  Frame(Frame&& other) noexcept { *this = std::move(other); }
+  Frame(Frame&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)), chunk_(other.chunk_), begin_(other.begin_), size_(std::exchange(other.size_, 0)) {}
   Frame& operator=(Frame&& other) noexcept {
     if (this != &other) {
-      release();
+      if (pool_ != nullptr) give_back();
       pool_ = std::exchange(other.pool_, nullptr);
       chunk_ = other.chunk_;
       begin_ = other.begin_;
-      size_ = other.size_;
+      size_ = std::exchange(other.size_, 0);
     }
     return *this;
   }
-  ~Frame() { release(); }
+  ~Frame() {
+    if (pool_ != nullptr) give_back();
+  }
 
   explicit operator bool() const { return pool_ != nullptr; }
   [[nodiscard]] std::span<std::byte> bytes() { return {chunk_ + begin_, size_}; }
@@ -68,10 +71,15 @@ class Frame {
   void resize(std::size_t size);
   // Back to empty with the given headroom.
   void reset(std::size_t headroom = frame_headroom);
-  void release();
+  void release() {
+    if (pool_ != nullptr) give_back();
+    pool_ = nullptr;
+    size_ = 0;
+  }
 
  private:
   friend class FramePool;
+  void give_back();  // the chunk, to its pool: apart from the check before it, which is made for every frame that was moved from
   FramePool* pool_ = nullptr;
   std::byte* chunk_ = nullptr;
   std::uint32_t begin_ = 0;
@@ -130,10 +138,6 @@ inline void Frame::reset(std::size_t headroom) {
   size_ = 0;
 }
 
-inline void Frame::release() {
-  if (pool_ != nullptr) std::exchange(pool_, nullptr)->give_back(chunk_);
-  size_ = 0;
-}
 
 inline Frame FramePool::allocate() {
   Frame frame;
