@@ -1,0 +1,340 @@
+#include "engine/engine.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+namespace gannet::engine {
+namespace {
+
+// What an epoll event is about: a kind, and the port or seat.
+enum class Tag : std::uint32_t { event, port, bell };
+constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_t{static_cast<std::uint32_t>(tag)} << 32 | index; }
+
+// A send ring is polled for this many rounds after its last datagram, before the application is asked to say when there is more.
+constexpr std::uint32_t idle_rounds = 32;
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  while (::getrandom(&seed, sizeof seed, 0) != sizeof seed || seed == 0) {
+  }
+  return seed;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
+  auto pools = FramePools::create(setup.small_frames, setup.large_frames);
+  if (!pools) return pools.error();
+  std::unique_ptr<Engine> engine(new Engine(setup, std::move(*pools)));
+  if (const auto opened = engine->open_descriptors(); !opened) return opened.error();
+  return engine;
+}
+
+Engine::Engine(const EngineSetup& setup, FramePools pools)
+    : spin_(setup.spin),
+      pools_(std::move(pools)),
+      rng_(setup.seed != 0 ? setup.seed : random_seed()),
+      stack_(std::make_unique<stack::Stack>(pools_, rng_, setup.stack)),
+      notified_(4096) {
+  refresh_clock();
+}
+
+Result<void> Engine::open_descriptors() {
+  epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+  event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_ || !event_) return Error{errno, "no descriptor left for the host's loop: raise the limit (ulimit -n), or close some"};
+  return watch(event_.get(), tag_of(Tag::event, 0), EPOLLIN);
+}
+
+Engine::~Engine() {
+  stop();
+  for (Seat& seat : seats_) {
+    if (seat.endpoint != nullptr) close_endpoint(*seat.endpoint);
+  }
+  stack_.reset();  // gives its frames back
+  ports_.clear();
+}
+
+Result<void> Engine::start() {
+  if (has_thread()) return Error{EALREADY, "the host runs already"};
+  stopping_ = false;
+  mailbox_.open();
+  thread_ = std::thread([this] { loop(); });
+  return {};
+}
+
+void Engine::stop() {
+  if (!has_thread()) return;
+  stopping_ = true;
+  wake();
+  thread_.join();
+}
+
+void Engine::loop() {
+  own_thread_ = std::this_thread::get_id();
+  while (!stopping_) run_once(Moment::max());
+  mailbox_.close();
+  own_thread_ = std::thread::id{};
+}
+
+void Engine::run_once(Moment until) {
+  if (round()) return;
+  const Time idle_since = now_;
+  while (now_ - idle_since < spin_) {
+    if (round() || Moment(now_.time_since_epoch()) >= until) return;
+  }
+  sleep(until);
+  round();
+}
+
+void Engine::refresh_clock() {
+  using namespace std::chrono;
+  now_ = Time(steady_clock::now().time_since_epoch());
+  group_.real_time_offset = duration_cast<Duration>(system_clock::now().time_since_epoch()) - now_.time_since_epoch();
+}
+
+// Whether there was anything to do.
+bool Engine::round() {
+  refresh_clock();
+  bool busy = mailbox_.run_all();
+  for (Port& port : ports_) busy |= receive(port);
+  if (stack_->next_wakeup() <= now_) {
+    stack_->advance(now_);
+    busy = true;
+  }
+  busy |= take_notified();
+  busy |= send_datagrams();
+  busy |= ring_bells();
+  for (Port& port : ports_) busy |= send_frames(port);
+  return busy;
+}
+
+bool Engine::receive(Port& port) {
+  std::array<Frame, link::batch_size> frames;
+  const std::size_t count = port.link->receive(frames, pools_, now_);
+  for (Frame& frame : std::span(frames).first(count)) stack_->input(port.interface, std::move(frame), now_);
+  return count != 0;
+}
+
+// Sockets whose applications said that they have something to send.
+bool Engine::take_notified() {
+  bool any = false;
+  while (const auto slot = notified_.pop()) {
+    activate(*slot);
+    any = true;
+  }
+  if (notified_overflow_.load(std::memory_order_relaxed) && notified_overflow_.exchange(false, std::memory_order_acq_rel)) {
+    for (std::uint32_t slot = 0; slot < seats_.size(); ++slot) activate(slot);
+    any = true;
+  }
+  return any;
+}
+
+void Engine::activate(std::uint32_t slot) {
+  if (slot >= seats_.size() || seats_[slot].endpoint == nullptr) return;  // closed meanwhile
+  seats_[slot].idle = 0;
+  if (std::exchange(seats_[slot].active, true)) return;
+  active_.push_back(slot);
+}
+
+bool Engine::send_datagrams() {
+  bool any = false;
+  for (std::size_t i = 0; i < active_.size();) {
+    const std::uint32_t slot = active_[i];
+    Seat& seat = seats_[slot];
+    if (stack_->udp().flush(*seat.endpoint, now_, link::batch_size) != 0) {
+      seat.idle = 0;
+      wake_senders(*seat.endpoint);
+      if (seat.bell) seat.bell->sent(*seat.endpoint);
+      any = true;
+    } else if (++seat.idle >= idle_rounds && seat.endpoint->request_wakeup()) {
+      seat.active = false;
+      active_[i] = active_.back();
+      active_.pop_back();
+      continue;
+    }
+    ++i;
+  }
+  return any;
+}
+
+bool Engine::ring_bells() {
+  bool any = false;
+  while (stack::Endpoint* endpoint = group_.take_news()) {
+    const auto arrivals = endpoint->take_arrivals();
+    ring_waiters(*endpoint, arrivals);
+    if (Seat& seat = seats_[endpoint->slot]; seat.bell) seat.bell->ring(*endpoint, arrivals);
+    any = true;
+  }
+  return any;
+}
+
+bool Engine::send_frames(Port& port) {
+  bool any = false;
+  for (auto frames = stack_->output(port.interface); !frames.empty(); frames = stack_->output(port.interface)) {
+    const std::size_t count = port.link->send(frames, now_);
+    stack_->sent(port.interface, count);
+    any |= count != 0;
+    const bool waits = count < frames.size();
+    if (waits != port.waits_for_room && port.fd >= 0) {
+      port.waits_for_room = waits;
+      const auto index = static_cast<std::size_t>(&port - ports_.data());
+      static_cast<void>(watch(port.fd, tag_of(Tag::port, index), waits ? EPOLLIN | EPOLLOUT : EPOLLIN, true));
+    }
+    if (waits) break;
+  }
+  return any;
+}
+
+Time Engine::next_wakeup() const {
+  Time next = stack_->next_wakeup();
+  for (const Port& port : ports_) next = std::min(next, port.link->next_wakeup());
+  return next;
+}
+
+// Asks all senders to say so from now on. False: one has sent meanwhile.
+bool Engine::may_sleep() {
+  for (; !active_.empty(); active_.pop_back()) {
+    Seat& seat = seats_[active_.back()];
+    if (!seat.endpoint->request_wakeup()) return false;
+    seat.active = false;
+  }
+  return notified_.empty() && !notified_overflow_.load(std::memory_order_acquire) && !mailbox_.has_calls() && !stopping_;
+}
+
+void Engine::sleep(Moment until) {
+  // Whoever wants us awake leaves word first and then looks at asleep_: with a full fence on both sides, one of us sees the other.
+  asleep_.store(true, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (may_sleep()) wait(std::min(Time(until.time_since_epoch()), next_wakeup()));
+  asleep_.store(false, std::memory_order_relaxed);
+}
+
+// Sleeps until something can be read, or the moment.
+bool Engine::wait(Time until) {
+  std::array<epoll_event, 64> events;
+  timespec limit{};
+  const Duration left = until > now_ ? until - now_ : Duration::zero();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+  limit.tv_sec = static_cast<time_t>(seconds.count());
+  limit.tv_nsec = static_cast<long>((left - seconds).count());
+  long count = ::syscall(SYS_epoll_pwait2, epoll_.get(), events.data(), static_cast<int>(events.size()), until == never ? nullptr : &limit, nullptr, 0);
+  if (count < 0 && errno == ENOSYS) {  // before Linux 5.11: whole milliseconds, rounded up
+    const auto milliseconds = std::min<Duration::rep>((left.count() + 999'999) / 1'000'000, 60'000);
+    count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), static_cast<int>(milliseconds));
+  }
+  for (long i = 0; i < count; ++i) {
+    const auto tag = static_cast<Tag>(events[static_cast<std::size_t>(i)].data.u64 >> 32);
+    const auto index = static_cast<std::uint32_t>(events[static_cast<std::size_t>(i)].data.u64);
+    if (tag == Tag::event) {
+      eventfd_t token;
+      ::eventfd_read(event_.get(), &token);
+    } else if (tag == Tag::bell) {
+      handle_bell(index);
+    }
+  }
+  return count > 0;
+}
+
+void Engine::wake() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (asleep_.load(std::memory_order_seq_cst)) ::eventfd_write(event_.get(), 1);
+}
+
+Result<void> Engine::watch(int fd, std::uint64_t tag, std::uint32_t events, bool change) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = tag;
+  if (::epoll_ctl(epoll_.get(), change ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  return Error{errno, "the host's loop cannot watch this descriptor"};
+}
+
+Result<std::uint32_t> Engine::add_link(std::unique_ptr<link::Link> link) {
+  const link::Caps& caps = link->caps();
+  const auto interface =
+      stack_->add_interface({.name = caps.name, .mac = caps.mac, .mtu = static_cast<std::uint32_t>(caps.mtu), .ethernet = caps.ethernet});
+  if (!interface) return interface.error();
+  const int fd = link->fd();
+  if (fd >= 0) {
+    if (const auto watched = watch(fd, tag_of(Tag::port, ports_.size()), EPOLLIN); !watched) return watched.error();
+  }
+  ports_.push_back({.interface = *interface, .link = std::move(link), .fd = fd});
+  return *interface;
+}
+
+const link::Link* Engine::link(std::uint32_t interface) const {
+  const auto found = std::ranges::find(ports_, interface, &Port::interface);
+  return found == ports_.end() ? nullptr : found->link.get();
+}
+
+Result<stack::Endpoint*> Engine::open_endpoint() {
+  const auto opened = stack_->udp().open(group_);
+  if (!opened) return opened.error();
+  stack::Endpoint* endpoint = *opened;
+  if (const auto rings = endpoint->open_rings(); !rings) {
+    stack_->udp().close(*endpoint, now_);
+    return rings.error();
+  }
+  if (free_seats_.empty()) {
+    free_seats_.push_back(static_cast<std::uint32_t>(seats_.size()));
+    seats_.emplace_back();
+    active_.reserve(seats_.size());
+  }
+  endpoint->slot = free_seats_.back();
+  free_seats_.pop_back();
+  seats_[endpoint->slot].endpoint = endpoint;
+  return endpoint;
+}
+
+void Engine::close_endpoint(stack::Endpoint& endpoint) {
+  const std::uint32_t slot = endpoint.slot;
+  // What the application sent before it closed still goes out, as on Linux.
+  while (stack_->udp().flush(endpoint, now_, link::batch_size) != 0) {
+  }
+  endpoint.close();
+  ring_waiters(endpoint, {.datagrams = 0, .event = true});
+  wake_senders(endpoint);
+  stack_->udp().close(endpoint, now_);
+  seats_[slot] = {};
+  std::erase(active_, slot);
+  free_seats_.push_back(slot);
+}
+
+Result<Fd> Engine::open_bell(stack::Endpoint& endpoint) {
+  auto ends = Bell::create();
+  if (!ends) return ends.error();
+  Seat& seat = seats_[endpoint.slot];
+  if (const auto watched = watch(ends->bell.fd(), tag_of(Tag::bell, endpoint.slot), EPOLLIN); !watched) return watched.error();
+  seat.bell.emplace(std::move(ends->bell));
+  seat.bell->recheck(endpoint);
+  return std::move(ends->application);
+}
+
+void Engine::handle_bell(std::uint32_t slot) {
+  Seat& seat = seats_[slot];
+  if (seat.endpoint == nullptr || !seat.bell) return;
+  const Bell::Requests requests = seat.bell->handle(*seat.endpoint);
+  if (requests.hung_up) {
+    seat.bell.reset();  // nobody polls any more; the socket itself lives on until it is closed
+    return;
+  }
+  if (requests.sends) activate(slot);
+  if (requests.share && !std::exchange(seat.shared_bell, true)) {
+    static_cast<void>(watch(seat.bell->fd(), tag_of(Tag::bell, slot), EPOLLIN | EPOLLOUT | EPOLLET, true));
+  }
+}
+
+void Engine::notify_sends(std::uint32_t slot) {
+  if (!notified_.push(slot)) notified_overflow_.store(true, std::memory_order_release);
+  wake();
+}
+
+}  // namespace gannet::engine

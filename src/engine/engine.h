@@ -1,0 +1,148 @@
+// The loop: links -> stack -> links, in batches; timers; sleeping and waking.
+//
+//   a round:  control -> frames in -> timers -> datagrams out -> doorbells -> frames out
+//
+// An engine runs wherever it is put: run_once() in a loop of yours, or start() for a thread of its own. It alone reads a clock, once a round. When
+// nothing is left to do it polls for `spin`, then sleeps on its links' descriptors, its sockets' bells and its own eventfd until the next timer.
+//
+// Owner: whoever made it.  Threads: call(), wake(), notify_sends() and the counters any; the rest the engine's own, that is the thread that start()
+// made, or before it the one that calls run_once(). Allocates: in control calls; never per datagram.
+// Bounds: links by Config::interfaces; sockets by Config::sockets; a round takes at most link::batch_size frames of each link and as many datagrams of
+// each socket, so nobody starves the others.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <gannet/result.h>
+
+#include "base/fd.h"
+#include "base/frame.h"
+#include "base/ring.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "engine/doorbell.h"
+#include "engine/mailbox.h"
+#include "link/link.h"
+#include "stack/endpoint.h"
+#include "stack/stack.h"
+
+namespace gannet::engine {
+
+struct EngineSetup {
+  std::size_t small_frames = 4096;  // the pools; untouched frames cost nothing
+  std::size_t large_frames = 64;
+  stack::Config stack;
+  std::uint64_t seed = 0;  // of all that is random in the host; 0: from the system
+  Duration spin{0};        // how long to poll before sleeping
+};
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> create(const EngineSetup& setup);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // The engine's clock: CLOCK_MONOTONIC, as std::chrono::steady_clock. The moment of the current round.
+  [[nodiscard]] Time now() const { return now_; }
+
+  Result<void> start();
+  void stop();
+  // One round; if it found nothing to do, waits until something happens or `until`, and does one more. Not while a thread runs the loop.
+  void run_once(Moment until);
+  [[nodiscard]] bool has_thread() const { return thread_.joinable(); }
+  [[nodiscard]] bool in_own_thread() const { return own_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
+
+  // Runs `work` in the engine's thread and returns what it returns. From that thread, or while there is none: at once.
+  template <class Work>
+  auto call(Work&& work) -> std::invoke_result_t<Work&> {
+    using Answer = std::invoke_result_t<Work&>;
+    if (in_own_thread()) return work();
+    std::optional<std::conditional_t<std::is_void_v<Answer>, bool, Answer>> answer;
+    auto run = [&] {
+      refresh_clock();
+      if constexpr (std::is_void_v<Answer>) {
+        work();
+      } else {
+        answer.emplace(work());
+      }
+    };
+    mailbox_.run(run, [this] { wake(); });
+    if constexpr (!std::is_void_v<Answer>) return std::move(*answer);
+  }
+  // Gets the engine out of its sleep. Signal-safe.
+  void wake();
+
+  // A link becomes an interface, with an index of 2 or more. ENOBUFS at the bound.
+  Result<std::uint32_t> add_link(std::unique_ptr<link::Link> link);
+  [[nodiscard]] const link::Link* link(std::uint32_t interface) const;
+  [[nodiscard]] stack::Stack& stack() { return *stack_; }
+
+  // A socket, its rings made, and its place in the engine.
+  Result<stack::Endpoint*> open_endpoint();
+  void close_endpoint(stack::Endpoint& endpoint);
+  // A descriptor that is readable when the socket has something (docs/READINESS.md). The application's end.
+  Result<Fd> open_bell(stack::Endpoint& endpoint);
+  // ClientHooks::wake_engine: the endpoint's send ring has something, and the engine was not looking. `slot` is Endpoint::slot.
+  void notify_sends(std::uint32_t slot);
+
+ private:
+  struct Port {
+    std::uint32_t interface;
+    std::unique_ptr<link::Link> link;
+    int fd = -1;
+    bool waits_for_room = false;  // the link took less than it was given
+  };
+  struct Seat {
+    stack::Endpoint* endpoint = nullptr;
+    std::optional<Bell> bell;
+    bool shared_bell = false;  // EPOLLOUT is asked for too
+    bool active = false;       // its send rings are polled
+    std::uint32_t idle = 0;    // rounds since something was sent
+  };
+
+  explicit Engine(const EngineSetup& setup, FramePools pools);
+  Result<void> open_descriptors();
+  void loop();
+  bool round();
+  void refresh_clock();
+
+  bool receive(Port& port);
+  bool take_notified();
+  void activate(std::uint32_t slot);
+  bool send_datagrams();
+  bool ring_bells();
+  bool send_frames(Port& port);
+
+  void sleep(Moment until);
+  bool may_sleep();
+  [[nodiscard]] Time next_wakeup() const;
+  bool wait(Time until);
+  void handle_bell(std::uint32_t slot);
+  Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
+
+  const Duration spin_;
+  FramePools pools_;
+  Rng rng_;
+  stack::EndpointGroup group_;
+  std::unique_ptr<stack::Stack> stack_;
+  std::vector<Port> ports_;
+  std::vector<Seat> seats_;
+  std::vector<std::uint32_t> free_seats_, active_;
+  MpscRing<std::uint32_t> notified_;
+  std::atomic<bool> notified_overflow_ = false;  // more were told of than the ring holds: look at all sockets, once
+  Mailbox mailbox_;
+  Fd epoll_, event_;
+  std::atomic<bool> asleep_ = false, stopping_ = false;
+  std::atomic<std::thread::id> own_thread_{};
+  std::thread thread_;
+  Time now_{};
+};
+
+}  // namespace gannet::engine
