@@ -172,6 +172,7 @@ bool Engine::ring_bells() {
     const auto arrivals = endpoint->take_arrivals();
     ring_waiters(*endpoint, arrivals);
     if (Seat& seat = seats_[endpoint->slot]; seat.bell) seat.bell->ring(*endpoint, arrivals);
+    endpoint->rung();
     any = true;
   }
   return any;

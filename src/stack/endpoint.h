@@ -104,6 +104,7 @@ class Endpoint {
   Address local{};                    // bound to; port 0: not bound
   Address peer{};                     // connected to; port 0: not connected
   std::uint32_t bound_interface = 0;  // SO_BINDTODEVICE, or the scope of a bound link-local address; 0: any
+  std::uint32_t slot = 0;             // where its engine keeps it
   EndpointOptions options;
   DatagramHandler handler;
   Path path;  // to where the last datagram went (`path_to`), good while its generation is the host's
