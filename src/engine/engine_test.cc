@@ -1,0 +1,172 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "link/memory_link.h"
+#include "stack/endpoint_client.h"
+
+namespace gannet::engine {
+namespace {
+
+using std::chrono::steady_clock;
+
+EngineSetup small_setup(std::uint64_t seed = 1) {
+  EngineSetup setup;
+  setup.small_frames = 256;
+  setup.large_frames = 4;
+  setup.seed = seed;
+  return setup;
+}
+
+// A host with one link on a segment, and one socket.
+struct Host {
+  Host(link::MemorySegment& segment, std::uint8_t last) : engine(Engine::create(small_setup(last)).value()) {
+    const auto interface = engine->add_link(segment.attach().value()).value();
+    engine->stack().add_address(interface, IpAddress::ipv4(10, 0, 0, last), 24, engine->now()).value();
+  }
+  ~Host() {
+    if (endpoint != nullptr) engine->call([&] { engine->close_endpoint(*endpoint); });
+  }
+  void open(std::uint16_t port) {
+    engine->call([&] {
+      endpoint = engine->open_endpoint().value();
+      client.emplace(endpoint->memory(), stack::ClientHooks{this, nullptr, [](void* self) {
+                                                              auto& host = *static_cast<Host*>(self);
+                                                              host.engine->notify_sends(host.endpoint->slot);
+                                                            }});
+      client->set_send_ring(endpoint->add_send_ring().value());
+      engine->stack().udp().bind(*endpoint, {IpAddress::any(Family::ipv4), port}).value();
+    });
+  }
+  bool send(std::string_view text, const Address& to) {
+    stack::SendSlot slot{.header = {}, .ip_options = {}, .payload = std::as_bytes(std::span(text))};
+    slot.header.peer = to;
+    return client->send({&slot, 1}) == 1;
+  }
+  std::optional<std::string> receive(stack::ReceiveSlot& slot) {
+    slot.buffer = buffer;
+    if (client->receive({&slot, 1}) == 0) return std::nullopt;
+    return std::string(reinterpret_cast<const char*>(buffer.data()), slot.size);
+  }
+
+  std::unique_ptr<Engine> engine;
+  stack::Endpoint* endpoint = nullptr;
+  std::optional<stack::EndpointClient> client;
+  std::array<std::byte, 2048> buffer{};
+};
+
+Address at(std::uint8_t last, std::uint16_t port) { return {IpAddress::ipv4(10, 0, 0, last), port}; }
+Moment soon() { return steady_clock::now() + std::chrono::seconds(10); }
+
+TEST(Engine, CarriesDatagramsInACallersLoop) {
+  const auto segment = link::MemorySegment::create().value();
+  Host a(*segment, 1), b(*segment, 2);
+  a.open(0);
+  b.open(53);
+  ASSERT_TRUE(a.send("hello", at(2, 53)));
+  stack::ReceiveSlot slot;
+  std::optional<std::string> got;
+  for (int i = 0; i < 50 && !got; ++i) {
+    a.engine->run_once(Moment::min());
+    b.engine->run_once(Moment::min());
+    got = b.receive(slot);
+  }
+  EXPECT_EQ(got, "hello");
+  EXPECT_EQ(slot.header.peer.ip, IpAddress::ipv4(10, 0, 0, 1));
+}
+
+// Both engines sleep between the datagrams, so each step needs its wake-up: the send, the arrival at the link, the delivery, and all of it back.
+TEST(Engine, WakesForEverySendAndArrival) {
+  const auto segment = link::MemorySegment::create().value();
+  Host a(*segment, 1), b(*segment, 2);
+  a.open(0);
+  b.open(53);
+  a.engine->start().value();
+  b.engine->start().value();
+  std::thread echo([&] {
+    stack::ReceiveSlot slot;
+    for (int i = 0; i < 200;) {
+      const auto got = b.receive(slot);
+      if (!got) {
+        if (!wait_readable(*b.client, soon())) return;
+        continue;
+      }
+      b.send(*got, slot.header.peer);
+      ++i;
+    }
+  });
+  stack::ReceiveSlot slot;
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(a.send(std::to_string(i), at(2, 53)));
+    ASSERT_TRUE(wait_readable(*a.client, soon())) << "datagram " << i << " did not come back";
+    ASSERT_EQ(a.receive(slot), std::to_string(i));
+    if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  echo.join();
+}
+
+TEST(Engine, RunsCallsOfManyThreadsOneAfterTheOther) {
+  const auto engine = Engine::create(small_setup()).value();
+  engine->start().value();
+  int count = 0;  // not atomic: only the engine's thread touches it
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < 250; ++k) {
+        const bool inside = engine->call([&] {
+          ++count;
+          return engine->call([&] { return engine->in_own_thread(); });  // from its own thread: at once
+        });
+        EXPECT_TRUE(inside);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  engine->stop();
+  EXPECT_EQ(count, 1000);
+  EXPECT_EQ(engine->call([&] { return count; }), 1000);  // with no thread there, in the caller's
+}
+
+TEST(Engine, StopsWhileItSleepsAndStartsAgain) {
+  const auto engine = Engine::create(small_setup()).value();
+  for (int i = 0; i < 3; ++i) {
+    engine->start().value();
+    EXPECT_EQ(engine->start().error().code, EALREADY);
+    engine->stop();
+  }
+  EXPECT_FALSE(engine->has_thread());
+}
+
+TEST(Engine, WaitsNoLongerThanItIsTold) {
+  const auto engine = Engine::create(small_setup()).value();
+  const auto before = steady_clock::now();
+  engine->run_once(before + std::chrono::milliseconds(5));
+  EXPECT_GE(steady_clock::now() - before, std::chrono::milliseconds(5));
+}
+
+// A socket that nobody looked at for long asks to be told; one that was closed meanwhile is no longer asked.
+TEST(Engine, ForgetsAClosedSocketThatWasActive) {
+  const auto segment = link::MemorySegment::create().value();
+  Host a(*segment, 1);
+  a.open(0);
+  ASSERT_TRUE(a.send("to nobody", at(9, 9)));
+  a.engine->run_once(Moment::min());
+  const std::uint32_t slot = a.endpoint->slot;
+  a.engine->close_endpoint(*a.endpoint);
+  a.endpoint = nullptr;
+  a.engine->notify_sends(slot);
+  a.engine->run_once(Moment::min());
+  a.client.reset();
+  a.open(0);
+  EXPECT_EQ(a.endpoint->slot, slot);
+}
+
+}  // namespace
+}  // namespace gannet::engine
