@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,7 +14,7 @@ namespace gannet::engine {
 namespace {
 
 // What an epoll event is about: a kind, and the port or seat.
-enum class Tag : std::uint32_t { event, port, bell };
+enum class Tag : std::uint32_t { wakeup, port, bell };
 constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_t{static_cast<std::uint32_t>(tag)} << 32 | index; }
 
 // A send ring is polled for this many rounds after its last datagram, before the application is asked to say when there is more.
@@ -33,25 +32,28 @@ std::uint64_t random_seed() {
 Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
   auto pools = FramePools::create(setup.small_frames, setup.large_frames);
   if (!pools) return pools.error();
-  std::unique_ptr<Engine> engine(new Engine(setup, std::move(*pools)));
+  auto host_page = HostPage::create();
+  if (!host_page) return host_page.error();
+  std::unique_ptr<Engine> engine(new Engine(setup, std::move(*pools), std::move(*host_page)));
   if (const auto opened = engine->open_descriptors(); !opened) return opened.error();
   return engine;
 }
 
-Engine::Engine(const EngineSetup& setup, FramePools pools)
+Engine::Engine(const EngineSetup& setup, FramePools pools, std::unique_ptr<HostPage> host_page)
     : spin_(setup.spin),
       pools_(std::move(pools)),
       rng_(setup.seed != 0 ? setup.seed : random_seed()),
       stack_(std::make_unique<stack::Stack>(pools_, rng_, setup.stack)),
-      notified_(4096) {
+      notified_(4096),
+      host_page_(std::move(host_page)) {
   refresh_clock();
+  host_page_->publish(*stack_);
 }
 
 Result<void> Engine::open_descriptors() {
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
-  event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!epoll_ || !event_) return Error{errno, "no descriptor left for the host's loop: raise the limit (ulimit -n), or close some"};
-  return watch(event_.get(), tag_of(Tag::event, 0), EPOLLIN);
+  if (!epoll_ || !wakeup_.is_open()) return Error{errno, "no descriptor left for the host's loop: raise the limit (ulimit -n), or close some"};
+  return watch(wakeup_.fd(), tag_of(Tag::wakeup, 0), EPOLLIN | EPOLLET);
 }
 
 Engine::~Engine() {
@@ -66,23 +68,25 @@ Engine::~Engine() {
 Result<void> Engine::start() {
   if (has_thread()) return Error{EALREADY, "the host runs already"};
   stopping_ = false;
-  mailbox_.open();
   thread_ = std::thread([this] { loop(); });
+  running_.wait(false);  // from here on calls are the thread's
   return {};
 }
 
 void Engine::stop() {
   if (!has_thread()) return;
   stopping_ = true;
-  wake();
+  wakeup_.wake();
   thread_.join();
+  running_ = false;
 }
 
 void Engine::loop() {
-  own_thread_ = std::this_thread::get_id();
+  mailbox_.enter();
+  running_ = true;
+  running_.notify_one();
   while (!stopping_) run_once(Moment::max());
-  mailbox_.close();
-  own_thread_ = std::thread::id{};
+  mailbox_.leave();
 }
 
 void Engine::run_once(Moment until) {
@@ -104,7 +108,8 @@ void Engine::refresh_clock() {
 // Whether there was anything to do.
 bool Engine::round() {
   refresh_clock();
-  bool busy = mailbox_.run_all();
+  bool busy = wakeup_.clear();
+  if (busy) mailbox_.run();
   for (Port& port : ports_) busy |= receive(port);
   if (stack_->next_wakeup() <= now_) {
     stack_->advance(now_);
@@ -114,6 +119,7 @@ bool Engine::round() {
   busy |= send_datagrams();
   busy |= ring_bells();
   for (Port& port : ports_) busy |= send_frames(port);
+  host_page_->publish(*stack_);
   return busy;
 }
 
@@ -208,26 +214,24 @@ bool Engine::may_sleep() {
     if (!seat.endpoint->request_wakeup()) return false;
     seat.active = false;
   }
-  return notified_.empty() && !notified_overflow_.load(std::memory_order_acquire) && !mailbox_.has_calls() && !stopping_;
+  return true;
 }
 
+// Whoever wants something leaves word and then calls Wakeup::wake(): if that was after this round's Wakeup::clear(), its edge ends the wait at once.
 void Engine::sleep(Moment until) {
-  // Whoever wants us awake leaves word first and then looks at asleep_: with a full fence on both sides, one of us sees the other.
-  asleep_.store(true, std::memory_order_seq_cst);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (may_sleep()) wait(std::min(Time(until.time_since_epoch()), next_wakeup()));
-  asleep_.store(false, std::memory_order_relaxed);
 }
 
 // Sleeps until something can be read, or the moment.
-bool Engine::wait(Time until) {
+void Engine::wait(Time until) {
   std::array<epoll_event, 64> events;
   timespec limit{};
   const Duration left = until > now_ ? until - now_ : Duration::zero();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
   limit.tv_sec = static_cast<time_t>(seconds.count());
   limit.tv_nsec = static_cast<long>((left - seconds).count());
-  long count = ::syscall(SYS_epoll_pwait2, epoll_.get(), events.data(), static_cast<int>(events.size()), until == never ? nullptr : &limit, nullptr, 0);
+  long count =
+      ::syscall(SYS_epoll_pwait2, epoll_.get(), events.data(), static_cast<int>(events.size()), until == never ? nullptr : &limit, nullptr, 0);
   if (count < 0 && errno == ENOSYS) {  // before Linux 5.11: whole milliseconds, rounded up
     const auto milliseconds = std::min<Duration::rep>((left.count() + 999'999) / 1'000'000, 60'000);
     count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), static_cast<int>(milliseconds));
@@ -235,19 +239,8 @@ bool Engine::wait(Time until) {
   for (long i = 0; i < count; ++i) {
     const auto tag = static_cast<Tag>(events[static_cast<std::size_t>(i)].data.u64 >> 32);
     const auto index = static_cast<std::uint32_t>(events[static_cast<std::size_t>(i)].data.u64);
-    if (tag == Tag::event) {
-      eventfd_t token;
-      ::eventfd_read(event_.get(), &token);
-    } else if (tag == Tag::bell) {
-      handle_bell(index);
-    }
+    if (tag == Tag::bell) handle_bell(index);
   }
-  return count > 0;
-}
-
-void Engine::wake() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (asleep_.load(std::memory_order_seq_cst)) ::eventfd_write(event_.get(), 1);
 }
 
 Result<void> Engine::watch(int fd, std::uint64_t tag, std::uint32_t events, bool change) {
@@ -335,7 +328,7 @@ void Engine::handle_bell(std::uint32_t slot) {
 
 void Engine::notify_sends(std::uint32_t slot) {
   if (!notified_.push(slot)) notified_overflow_.store(true, std::memory_order_release);
-  wake();
+  wakeup_.wake();
 }
 
 }  // namespace gannet::engine

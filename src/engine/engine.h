@@ -5,10 +5,10 @@
 // An engine runs wherever it is put: run_once() in a loop of yours, or start() for a thread of its own. It alone reads a clock, once a round. When
 // nothing is left to do it polls for `spin`, then sleeps on its links' descriptors, its sockets' bells and its own eventfd until the next timer.
 //
-// Owner: whoever made it.  Threads: call(), wake(), notify_sends() and the counters any; the rest the engine's own, that is the thread that start()
-// made, or before it the one that calls run_once(). Allocates: in control calls; never per datagram.
-// Bounds: links by Config::interfaces; sockets by Config::sockets; a round takes at most link::batch_size frames of each link and as many datagrams of
-// each socket, so nobody starves the others.
+// Owner: whoever made it.  Threads: call(), host_page(), notify_sends() and the counters any; the rest the engine's own, that is the thread that
+// start() made, or before it the one that calls run_once(). Allocates: in control calls; never per datagram. Bounds: links by Config::interfaces;
+// sockets by Config::sockets; a round takes at most link::batch_size frames of each link and as many datagrams of each socket, so nobody starves the
+// others.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -27,7 +27,9 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "engine/doorbell.h"
+#include "engine/host_page.h"
 #include "engine/mailbox.h"
+#include "engine/wakeup.h"
 #include "link/link.h"
 #include "stack/endpoint.h"
 #include "stack/stack.h"
@@ -57,32 +59,24 @@ class Engine {
   // One round; if it found nothing to do, waits until something happens or `until`, and does one more. Not while a thread runs the loop.
   void run_once(Moment until);
   [[nodiscard]] bool has_thread() const { return thread_.joinable(); }
-  [[nodiscard]] bool in_own_thread() const { return own_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
 
   // Runs `work` in the engine's thread and returns what it returns. From that thread, or while there is none: at once.
   template <class Work>
   auto call(Work&& work) -> std::invoke_result_t<Work&> {
-    using Answer = std::invoke_result_t<Work&>;
-    if (in_own_thread()) return work();
-    std::optional<std::conditional_t<std::is_void_v<Answer>, bool, Answer>> answer;
-    auto run = [&] {
+    auto run = [&]() -> std::invoke_result_t<Work&> {
       refresh_clock();
-      if constexpr (std::is_void_v<Answer>) {
-        work();
-      } else {
-        answer.emplace(work());
-      }
+      const Published published(*this);
+      return work();
     };
-    mailbox_.run(run, [this] { wake(); });
-    if constexpr (!std::is_void_v<Answer>) return std::move(*answer);
+    return mailbox_.call(run);
   }
-  // Gets the engine out of its sleep. Signal-safe.
-  void wake();
 
   // A link becomes an interface, with an index of 2 or more. ENOBUFS at the bound.
   Result<std::uint32_t> add_link(std::unique_ptr<link::Link> link);
   [[nodiscard]] const link::Link* link(std::uint32_t interface) const;
   [[nodiscard]] stack::Stack& stack() { return *stack_; }
+  // What applications check a send against without asking.
+  [[nodiscard]] const HostPage& host_page() const { return *host_page_; }
 
   // A socket, its rings made, and its place in the engine.
   Result<stack::Endpoint*> open_endpoint();
@@ -107,7 +101,16 @@ class Engine {
     std::uint32_t idle = 0;    // rounds since something was sent
   };
 
-  explicit Engine(const EngineSetup& setup, FramePools pools);
+  // What a call changed is on the host page before its caller goes on.
+  struct Published {
+    explicit Published(Engine& e) : engine(e) {}
+    Published(const Published&) = delete;
+    Published& operator=(const Published&) = delete;
+    ~Published() { engine.host_page_->publish(*engine.stack_); }
+    Engine& engine;
+  };
+
+  Engine(const EngineSetup& setup, FramePools pools, std::unique_ptr<HostPage> host_page);
   Result<void> open_descriptors();
   void loop();
   bool round();
@@ -123,7 +126,7 @@ class Engine {
   void sleep(Moment until);
   bool may_sleep();
   [[nodiscard]] Time next_wakeup() const;
-  bool wait(Time until);
+  void wait(Time until);
   void handle_bell(std::uint32_t slot);
   Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
 
@@ -137,10 +140,11 @@ class Engine {
   std::vector<std::uint32_t> free_seats_, active_;
   MpscRing<std::uint32_t> notified_;
   std::atomic<bool> notified_overflow_ = false;  // more were told of than the ring holds: look at all sockets, once
-  Mailbox mailbox_;
-  Fd epoll_, event_;
-  std::atomic<bool> asleep_ = false, stopping_ = false;
-  std::atomic<std::thread::id> own_thread_{};
+  Wakeup wakeup_;
+  Mailbox mailbox_{wakeup_};
+  std::unique_ptr<HostPage> host_page_;
+  Fd epoll_;
+  std::atomic<bool> running_ = false, stopping_ = false;
   std::thread thread_;
   Time now_{};
 };
