@@ -27,11 +27,11 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : ok_(true) { ::new (&value_) T(std::move(value)); }
+  Result(T value) : ok_(true) { ::new (static_cast<void*>(&value_)) T(std::move(value)); }
   Result(Error error) : ok_(false), error_(error) {}
   Result(Result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(other.ok_) {
     if (ok_) {
-      ::new (&value_) T(std::move(other.value_));
+      ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
     } else {
       error_ = other.error_;
     }
@@ -39,7 +39,7 @@ class [[nodiscard]] Result {
   Result(const Result& other) requires std::is_copy_constructible_v<T>
       : ok_(other.ok_) {
     if (ok_) {
-      ::new (&value_) T(other.value_);
+      ::new (static_cast<void*>(&value_)) T(other.value_);
     } else {
       error_ = other.error_;
     }

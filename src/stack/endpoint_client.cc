@@ -14,7 +14,7 @@ EndpointClient::~EndpointClient() {
   for (Sender* sender = sender_.load(); sender != nullptr;) delete std::exchange(sender, sender->previous);
 }
 
-void EndpointClient::set_send_ring(std::shared_ptr<SendMemory> send) {
+void EndpointClient::set_send_ring(const std::shared_ptr<SendMemory>& send) {
   auto* sender = new Sender{send, SendRingWriter(send->control(), send->commits(), send->ring()), nullptr};
   sender->previous = sender_.load(std::memory_order_relaxed);
   while (!sender_.compare_exchange_weak(sender->previous, sender, std::memory_order_acq_rel, std::memory_order_relaxed)) {

@@ -46,7 +46,7 @@ class EndpointClient {
 
   // The process's own send ring, which the engine made (Endpoint::add_send_ring). A child sets one of its own after fork. Where two threads set one
   // at once, the later one is used; what stands in the other still goes out.
-  void set_send_ring(std::shared_ptr<SendMemory> send);
+  void set_send_ring(const std::shared_ptr<SendMemory>& send);
   [[nodiscard]] bool has_send_ring() const { return sender() != nullptr; }
 
   // Fills slots from the front and returns how many. A peek looks at the oldest only.

@@ -1,6 +1,7 @@
 // Datagrams there and back: sizes, truncation, batches, deadlines, readiness.
 #include <poll.h>
 
+#include <initializer_list>
 #include <numeric>
 
 #include "socket/world.h"
@@ -48,7 +49,8 @@ TEST_P(Transfer, CarriesEverySizeIntact) {
   Socket server = bound_b();
   Socket client = open_a();
   std::vector<std::byte> buffer(65536);
-  for (const std::size_t size : {1, 2, 3, 63, 64, 65, 1471, 1472, 1473, 1480, 2047, 2048, 2049, 2952, 2953, 9000, 32768, 65506, 65507}) {
+  for (const std::size_t size :
+       std::initializer_list<std::size_t>{1, 2, 3, 63, 64, 65, 1471, 1472, 1473, 1480, 2047, 2048, 2049, 2952, 2953, 9000, 32768, 65506, 65507}) {
     const auto sent = pattern(size);
     ASSERT_TRUE(client.send_to(sent, address_of(server), patience)) << size;
     const auto datagram = server.receive(buffer, patience);
@@ -70,7 +72,7 @@ TEST_P(Transfer, RefusesWhatNoDatagramCanCarry) {
 TEST_P(Transfer, SaysThatItTruncated) {
   Socket server = bound_b();
   Socket client = open_a();
-  for (const std::size_t room : {0, 1, 5}) {
+  for (const std::size_t room : std::initializer_list<std::size_t>{0, 1, 5}) {
     say(client, address_of(server), "0123456789");
     std::array<std::byte, 16> buffer;
     const auto datagram = server.receive(std::span(buffer).first(room), patience);
