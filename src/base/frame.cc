@@ -2,8 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <numeric>
-
 namespace gannet {
 
 Result<std::unique_ptr<FramePool>> FramePool::create(std::size_t chunk_size, std::size_t chunks) {
@@ -16,13 +14,13 @@ Result<std::unique_ptr<FramePool>> FramePool::create(std::size_t chunk_size, std
 }
 
 FramePool::FramePool(std::span<std::byte> memory, std::size_t chunk_size)
-    : memory_(memory), chunk_size_(chunk_size), capacity_(memory.size() / chunk_size), free_(capacity_) {
+    : memory_(memory), chunk_size_(chunk_size), capacity_(memory.size() / chunk_size), free_(capacity_), free_count_(capacity_) {
   ASSERT(chunk_size > frame_headroom);
-  std::iota(free_.rbegin(), free_.rend(), 0u);  // the lowest chunk goes out first
+  for (std::size_t i = 0; i < capacity_; ++i) free_[i] = memory.data() + (capacity_ - 1 - i) * chunk_size;  // the lowest goes out first
 }
 
 FramePool::~FramePool() {
-  ASSERT(free_.size() == capacity_);  // a frame that outlives its pool would write into memory that is gone
+  ASSERT(free_count_ == capacity_);  // a frame that outlives its pool would write into memory that is gone
   if (owns_memory_) ::munmap(memory_.data(), memory_.size());
 }
 
@@ -33,8 +31,6 @@ Result<FramePools> FramePools::create(std::size_t small_count, std::size_t large
   if (!large) return large.error();
   return FramePools{std::move(*small), std::move(*large)};
 }
-
-void Frame::give_back() { pool_->give_back(chunk_); }
 
 Frame FramePools::allocate(std::size_t size) {
   if (size + frame_headroom <= small->chunk_size()) return small->allocate();

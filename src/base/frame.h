@@ -32,19 +32,19 @@ class Frame {
  public:
   Frame() = default;
   Frame(Frame&& other) noexcept
-      : pool_(std::exchange(other.pool_, nullptr)), chunk_(other.chunk_), begin_(other.begin_), size_(std::exchange(other.size_, 0)) {}
+      : pool_(std::exchange(other.pool_, nullptr)), chunk_(other.chunk_), begin_(other.begin_), size_(std::exchange(other.size_, 0u)) {}
   Frame& operator=(Frame&& other) noexcept {
     if (this != &other) {
-      if (pool_ != nullptr) give_back();
+      release();
       pool_ = std::exchange(other.pool_, nullptr);
       chunk_ = other.chunk_;
       begin_ = other.begin_;
-      size_ = std::exchange(other.size_, 0);
+      size_ = std::exchange(other.size_, 0u);
     }
     return *this;
   }
   ~Frame() {
-    if (pool_ != nullptr) give_back();
+    if (pool_ != nullptr) give_back();  // mostly it moved on
   }
 
   explicit operator bool() const { return pool_ != nullptr; }
@@ -73,13 +73,13 @@ class Frame {
   void reset(std::size_t headroom = frame_headroom);
   void release() {
     if (pool_ != nullptr) give_back();
-    pool_ = nullptr;
     size_ = 0;
   }
 
  private:
   friend class FramePool;
-  void give_back();  // the chunk, to its pool: apart from the check before it, which is made for every frame that was moved from
+  void give_back();
+
   FramePool* pool_ = nullptr;
   std::byte* chunk_ = nullptr;
   std::uint32_t begin_ = 0;
@@ -100,17 +100,17 @@ class FramePool {
   Frame allocate();
   [[nodiscard]] std::size_t chunk_size() const { return chunk_size_; }
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
-  [[nodiscard]] std::size_t available() const { return free_.size(); }
+  [[nodiscard]] std::size_t available() const { return free_count_; }
 
  private:
   friend class Frame;
-  void give_back(std::byte* chunk);
 
   std::span<std::byte> memory_;
   bool owns_memory_ = false;
   std::size_t chunk_size_;
   std::size_t capacity_;
-  std::vector<std::uint32_t> free_;  // a stack: the chunk freed last is in the cache and goes out first
+  std::vector<std::byte*> free_;  // a stack, free_count_ high: the chunk freed last is in the cache and goes out first
+  std::size_t free_count_;
 };
 
 // The two pools of an engine. Sized at start.
@@ -128,7 +128,7 @@ struct FramePools {
 inline std::size_t Frame::tailroom() const { return pool_ == nullptr ? 0 : pool_->chunk_size() - begin_ - size_; }
 
 inline void Frame::resize(std::size_t size) {
-  ASSERT(size <= size_ + tailroom());
+  ASSERT(size <= size_ || size <= size_ + tailroom());
   size_ = static_cast<std::uint32_t>(size);
 }
 
@@ -138,19 +138,18 @@ inline void Frame::reset(std::size_t headroom) {
   size_ = 0;
 }
 
+inline void Frame::give_back() {
+  FramePool& pool = *std::exchange(pool_, nullptr);
+  pool.free_[pool.free_count_++] = chunk_;
+}
 
 inline Frame FramePool::allocate() {
   Frame frame;
-  if (free_.empty()) return frame;
+  if (free_count_ == 0) return frame;
   frame.pool_ = this;
-  frame.chunk_ = memory_.data() + std::size_t{free_.back()} * chunk_size_;
+  frame.chunk_ = free_[--free_count_];
   frame.begin_ = frame_headroom;
-  free_.pop_back();
   return frame;
-}
-
-inline void FramePool::give_back(std::byte* chunk) {
-  free_.push_back(static_cast<std::uint32_t>(static_cast<std::size_t>(chunk - memory_.data()) / chunk_size_));
 }
 
 }  // namespace gannet

@@ -20,7 +20,7 @@ struct UpperLayers {
   struct Protocol {
     void* layer = nullptr;
     // `payload` begins with the upper layer's header and ends where the packet says, without padding; ip.packet lies in the same frame.
-    void (*input)(void* layer, const wire::IpInfo& ip, Frame payload, Time now) = nullptr;
+    void (*input)(void* layer, const wire::IpInfo& ip, Frame&& payload, Time now) = nullptr;
     // Whether a live socket sent what the error is about, and recently.
     bool (*icmp_error)(void* layer, const IcmpError& error, Time now) = nullptr;
   };
@@ -33,7 +33,7 @@ struct UpperLayers {
   template <class Layer>
   static Protocol protocol_of(Layer& layer) {
     Protocol protocol{
-        &layer, [](void* self, const wire::IpInfo& ip, Frame payload, Time now) { static_cast<Layer*>(self)->input(ip, std::move(payload), now); }};
+        &layer, [](void* self, const wire::IpInfo& ip, Frame&& payload, Time now) { static_cast<Layer*>(self)->input(ip, std::move(payload), now); }};
     if constexpr (requires(const IcmpError& error, Time now) { layer.icmp_error(error, now); }) {
       protocol.icmp_error = [](void* self, const IcmpError& error, Time now) { return static_cast<Layer*>(self)->icmp_error(error, now); };
     }
@@ -62,7 +62,7 @@ struct IpCounters {
   Counter frames_made;  // by this host: what its upper layers send, fragments and copies of it, ARP
 
   // RFC 4293, ipSystemStatsTable.
-  Counter in_receives, in_delivers, out_requests, out_transmits;
+  Counter in_receives, in_delivers, out_requests;
   Counter reassembly_required, reassembly_done, reassembly_failed;
   Counter out_fragment_required, out_fragments_created;
   // RFC 4293, icmpStatsTable.

@@ -17,16 +17,16 @@ namespace gannet::stack {
 
 class FrameQueue {
  public:
-  explicit FrameQueue(std::size_t capacity) : slots_(std::bit_ceil(capacity)) {}
+  explicit FrameQueue(std::size_t capacity) : slots_(std::bit_ceil(capacity)), mask_(slots_.size() - 1) {}
 
   [[nodiscard]] bool push(Frame& frame) {
-    if (size() == slots_.size()) return false;
-    slots_[tail_++ & mask()] = std::move(frame);
+    if (size() > mask_) return false;
+    slots_[tail_++ & mask_] = std::move(frame);
     return true;
   }
   // The oldest frames, as far as they lie together: take from the front, then pop() as many.
   [[nodiscard]] std::span<Frame> front() {
-    const std::size_t first = head_ & mask();
+    const std::size_t first = head_ & mask_;
     return std::span(slots_).subspan(first, std::min(size(), slots_.size() - first));
   }
   void pop(std::size_t count) {
@@ -37,9 +37,8 @@ class FrameQueue {
   [[nodiscard]] bool empty() const { return tail_ == head_; }
 
  private:
-  [[nodiscard]] std::size_t mask() const { return slots_.size() - 1; }
-
   std::vector<Frame> slots_;
+  std::size_t mask_;                   // one less than there are slots
   std::uint64_t head_ = 0, tail_ = 0;  // they only grow
 };
 

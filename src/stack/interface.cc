@@ -22,7 +22,7 @@ const InterfaceAddress* Interface::find(const IpAddress& ip) const {
   return found == addresses_.end() ? nullptr : &*found;
 }
 
-void Interface::send(Frame packet, const wire::MacAddress& dst, std::uint16_t ethertype) {
+void Interface::send(Frame&& packet, const wire::MacAddress& dst, std::uint16_t ethertype) {
   if (setup_.ethernet) wire::emit_ethernet(dst, setup_.mac, ethertype, packet.prepend(wire::ethernet_header_size));
   send(std::move(packet));
 }

@@ -64,12 +64,12 @@ class Interface {
   [[nodiscard]] const InterfaceAddress* find(const IpAddress& ip) const;
 
   // Queues a frame for the link.
-  void send(Frame frame) {
+  void send(Frame&& frame) {
     if (!up_) return context_.fates.drop(Drop::interface_down, frame.bytes());
     if (!output_.push(frame)) context_.fates.drop(Drop::link_queue_full, frame.bytes());
   }
   // The same, with an Ethernet header put in front where the link has them.
-  void send(Frame packet, const wire::MacAddress& dst, std::uint16_t ethertype);
+  void send(Frame&& packet, const wire::MacAddress& dst, std::uint16_t ethertype);
   [[nodiscard]] FrameQueue& output() { return output_; }
   [[nodiscard]] const FrameQueue& output() const { return output_; }
 

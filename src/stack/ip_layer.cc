@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "stack/icmp4.h"
-#include "stack/ipv4.h"
 
 namespace gannet::stack {
 namespace {
@@ -98,10 +97,6 @@ Result<const Interface*> IpLayer::find_hop(Path& path, const IpAddress& dst, std
     if (!interface->is_loopback() && interface->is_up()) return interface.get();
   }
   return no_route;
-}
-
-Result<void> IpLayer::output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
-  return ipv4_->output(std::move(payload), ip, path, fragmentation, now, loop);
 }
 
 void IpLayer::port_unreachable(const wire::IpInfo& ip, Time now) {

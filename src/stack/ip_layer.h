@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <gannet/address.h>
 #include <gannet/result.h>
@@ -17,6 +18,7 @@
 #include "base/frame.h"
 #include "stack/context.h"
 #include "stack/interface.h"
+#include "stack/ipv4.h"
 #include "stack/path.h"
 #include "stack/pmtu.h"
 #include "stack/route.h"
@@ -24,7 +26,6 @@
 
 namespace gannet::stack {
 
-class Ipv4;
 class Icmp4;
 
 class IpLayer {
@@ -46,7 +47,9 @@ class IpLayer {
   // into the header (src: that of the path). EMSGSIZE when it is too large for what `fragmentation` allows, ENOBUFS when no frame is left for
   // fragments; then nothing was sent, and the caller says so. Once taken, a packet that dies is a counted Drop. Broadcasts are heard on this host
   // too; multicasts where `loop` says so and a socket here is a member (hop_limit 0: here only).
-  Result<void> output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop = false);
+  Result<void> output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop = false) {
+    return ipv4_->output(std::move(payload), ip, path, fragmentation, now, loop);
+  }
 
   // Tells the sender of a packet that nobody listens at its port, if it may be told (RFC 1122 3.2.2). The frame's fate is the caller's to count.
   void port_unreachable(const wire::IpInfo& ip, Time now);

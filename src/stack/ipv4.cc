@@ -25,6 +25,13 @@ std::uint16_t permute(std::uint16_t number, std::uint64_t secret) {
   return static_cast<std::uint16_t>(left << 8 | right);
 }
 
+constexpr unsigned bit(Fragmentation fragmentation) { return 1u << static_cast<unsigned>(fragmentation); }
+constexpr bool is_among(unsigned set, Fragmentation fragmentation) { return (set & bit(fragmentation)) != 0; }
+constexpr unsigned by_interface =
+    bit(Fragmentation::probe) | bit(Fragmentation::interface) | bit(Fragmentation::omit);  // what was learned is ignored
+constexpr unsigned may_fragment = bit(Fragmentation::never_df) | bit(Fragmentation::want) | bit(Fragmentation::omit);
+constexpr unsigned always_df = bit(Fragmentation::refuse) | bit(Fragmentation::probe);
+
 // 224.0.0/24: never past a router.
 bool is_link_local_group(const IpAddress& ip) { return ip.number() >> 8 == 0xe00000; }
 
@@ -40,41 +47,52 @@ Ipv4::Ipv4(Context& context, Interfaces& interfaces, Neighbors& neighbors)
   for (auto& counter : id_counters_) counter = static_cast<std::uint16_t>(context.rng.next());
 }
 
-void Ipv4::input(Interface& interface, Frame packet, bool link_broadcast, Time now) {
-  input(interface, std::move(packet), link_broadcast, Origin::link, now);
-}
-
-void Ipv4::input(Interface& interface, Frame packet, bool link_broadcast, Origin origin, Time now) {
+void Ipv4::input(Interface& interface, Frame&& packet, bool link_broadcast, Time now) {
+  const auto bytes = std::as_const(packet).bytes();
+  if (link_broadcast || !wire::is_plain_ipv4(bytes)) [[unlikely]] {
+    return input_any(interface, std::move(packet), link_broadcast, Origin::link, now);
+  }
+  // Source and destination stand side by side: were they good together before?
+  std::uint64_t addresses;
+  std::memcpy(&addresses, bytes.data() + 12, sizeof addresses);
+  Accepted& accepted = accepted_[(addresses * 0x9e3779b97f4a7c15) >> 58];
+  if (accepted.addresses != addresses || accepted.interface != interface.index() || accepted.generation != context_.generation) [[unlikely]] {
+    const auto bad = check_addresses(wire::load_ipv4(bytes, 12), wire::load_ipv4(bytes, 16), interface.index(), false, Origin::link);
+    if (bad) return drop_received(*bad, packet);
+    // Who is in a group changes without a new generation, so that is asked every time.
+    if (!wire::load_ipv4(bytes, 16).is_multicast()) accepted = {addresses, context_.generation, interface.index()};
+  }
   context_.counters.in_receives.add();
+  const wire::IpInfo ip = wire::plain_ipv4_info(bytes, interface.index());
+  packet.resize(ip.packet.size());
+  packet.trim_front(wire::ipv4_header_size);
+  deliver(ip, std::move(packet), now);
+}
+
+void Ipv4::input_any(Interface& interface, Frame&& packet, bool link_broadcast, Origin origin, Time now) {
   const auto ipv4 = wire::parse_ipv4(std::as_const(packet).bytes());
-  if (!ipv4) [[unlikely]]
-    return context_.fates.drop(ipv4.error(), packet.bytes());
-  if (const auto bad = check_addresses(*ipv4, interface.index(), link_broadcast, origin)) [[unlikely]] {
-    return context_.fates.drop(*bad, packet.bytes());
-  }
-  if (!ipv4->options.empty() && wire::has_source_route(ipv4->options)) return context_.fates.drop(Drop::ip_source_route, packet.bytes());
-  if (ipv4->is_fragment()) [[unlikely]] {
-    return input_fragment(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
-  }
-  deliver(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
-}
+  if (!ipv4) return drop_received(ipv4.error(), packet);
+  if (const auto bad = check_addresses(ipv4->src, ipv4->dst, interface.index(), link_broadcast, origin)) return drop_received(*bad, packet);
+  if (wire::has_source_route(ipv4->options)) return drop_received(Drop::ip_source_route, packet);
+  context_.counters.in_receives.add();
+  if (!ipv4->is_fragment()) return deliver_parsed(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
 
-void Ipv4::input_fragment(const wire::Ipv4& fragment, std::uint32_t interface, bool link_broadcast, Frame packet, Time now) {
-  Frame whole = reassembly_.input(fragment, interface, link_broadcast, std::move(packet), now);
+  Frame whole = reassembly_.input(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
   if (!whole) return;
-  const auto ipv4 = wire::parse_ipv4(std::as_const(whole).bytes());
-  ASSERT(ipv4.has_value());
-  deliver(*ipv4, interface, link_broadcast, std::move(whole), now);
+  const auto reassembled = wire::parse_ipv4(std::as_const(whole).bytes());
+  ASSERT(reassembled.has_value());
+  deliver_parsed(*reassembled, interface.index(), link_broadcast, std::move(whole), now);
 }
 
-std::optional<Drop> Ipv4::check_addresses(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin) const {
-  const AddressKind src = interfaces_.kind_of(ipv4.src, interface);
-  const AddressKind dst = interfaces_.kind_of(ipv4.dst, interface);
-  if (src == AddressKind::foreign && dst == AddressKind::own && !link_broadcast) [[likely]]
-    return std::nullopt;
+void Ipv4::drop_received(Drop reason, const Frame& packet) {
+  context_.counters.in_receives.add();
+  context_.fates.drop(reason, packet.bytes());
+}
 
+std::optional<Drop> Ipv4::check_addresses(const IpAddress& src, const IpAddress& dst, std::uint32_t interface, bool link_broadcast,
+                                          Origin origin) const {
   const bool from_link = origin == Origin::link;
-  switch (src) {
+  switch (interfaces_.kind_of(src, interface)) {
     case AddressKind::foreign:
       break;
     case AddressKind::own:
@@ -85,21 +103,21 @@ std::optional<Drop> Ipv4::check_addresses(const wire::Ipv4& ipv4, std::uint32_t 
       break;
     case AddressKind::any:
       // A host that has no address yet asks for one (RFC 951), or speaks IGMP (RFC 9776 4.2.13).
-      if (!ipv4.dst.is_limited_broadcast() && !is_link_local_group(ipv4.dst)) return Drop::ip_source_invalid;
+      if (!dst.is_limited_broadcast() && !is_link_local_group(dst)) return Drop::ip_source_invalid;
       break;
     case AddressKind::broadcast:
     case AddressKind::multicast:
     case AddressKind::reserved:
       return Drop::ip_source_invalid;
   }
-  switch (dst) {
+  switch (interfaces_.kind_of(dst, interface)) {
     case AddressKind::own:
       return link_broadcast ? std::optional(Drop::ip_unicast_in_broadcast_frame) : std::nullopt;
     case AddressKind::broadcast:
     case AddressKind::any:  // 4.2BSD's limited broadcast (RFC 1122 3.3.6)
       return std::nullopt;
     case AddressKind::multicast:
-      return context_.upper.is_member(ipv4.dst, interface) ? std::nullopt : std::optional(Drop::group_not_joined);
+      return context_.upper.is_member(dst, interface) ? std::nullopt : std::optional(Drop::group_not_joined);
     case AddressKind::loopback:
       return from_link ? std::optional(Drop::ip_destination_invalid) : std::nullopt;
     case AddressKind::reserved:
@@ -110,12 +128,13 @@ std::optional<Drop> Ipv4::check_addresses(const wire::Ipv4& ipv4, std::uint32_t 
   return Drop::ip_not_for_us;
 }
 
-void Ipv4::deliver(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame packet, Time now) {
-  wire::IpInfo ip = ipv4.info(interface, link_broadcast);
-  ip.packet = ipv4.packet;
+void Ipv4::deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame&& packet, Time now) {
   packet.resize(ipv4.packet.size());
   packet.trim_front(ipv4.packet.size() - ipv4.payload.size());
+  deliver(ipv4.info(interface, link_broadcast), std::move(packet), now);
+}
 
+[[gnu::always_inline]] inline void Ipv4::deliver(const wire::IpInfo& ip, Frame&& packet, Time now) {
   const UpperLayers& upper = context_.upper;
   if (ip.protocol == wire::protocol_udp && upper.udp.input != nullptr) [[likely]] {
     context_.counters.in_delivers.add();
@@ -133,42 +152,50 @@ void Ipv4::deliver(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_br
   context_.fates.drop(Drop::ip_protocol_unknown, ip.packet);
 }
 
-Result<void> Ipv4::output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
-  wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos, .options = ip.options};
-  const std::size_t size = header.size() + payload.size();
-  const bool by_interface =
-      fragmentation == Fragmentation::probe || fragmentation == Fragmentation::interface || fragmentation == Fragmentation::omit;
-  const std::uint32_t mtu = by_interface ? path.interface_mtu : path.mtu;
-  const bool fits = size <= mtu;
-  if (!fits) [[unlikely]] {
-    const bool may_fragment =
-        fragmentation == Fragmentation::never_df || fragmentation == Fragmentation::want || fragmentation == Fragmentation::omit;
-    if (size > wire::ipv4_packet_max) return Error{EMSGSIZE, "larger than an IPv4 packet can be: 65,535 bytes with its headers"};
-    if (!may_fragment) return Error{EMSGSIZE, "larger than the path's MTU, and the socket asked that it not be fragmented"};
-  }
-  if (path.kind != PathKind::unicast) [[unlikely]] {
-    // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
-    const bool is_heard_here =
-        path.kind == PathKind::broadcast || (path.kind == PathKind::multicast && loop && context_.upper.is_member(ip.dst, path.interface));
-    if (is_heard_here && path.interface != loopback_index) loop_copy(payload, header, path.interface);
-    if (ip.hop_limit == 0 && path.kind == PathKind::multicast) return {};
-  }
-  if (ip.hop_limit == 0) [[unlikely]]
-    return Error{EINVAL, "a TTL of 0 is for multicast that stays on this host"};
-
-  context_.counters.out_requests.add();
-  if (!fits) return output_fragments(std::move(payload), header, path, mtu, now);
-  header.dont_fragment =
-      fragmentation == Fragmentation::refuse || fragmentation == Fragmentation::probe || (fragmentation == Fragmentation::want && !path.mtu_is_floor);
-  // A packet that nobody may fragment needs no identification (RFC 6864 section 4).
-  if (!header.dont_fragment) header.id = next_id(ip);
-  payload.prepend(header.size());
-  wire::emit_ipv4(header, payload.bytes());
-  transmit(std::move(payload), ip.dst, path, now);
+Result<void> Ipv4::output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
+  const std::size_t size = wire::ipv4_header_size + payload.size();
+  const std::uint32_t mtu = is_among(by_interface, fragmentation) ? path.interface_mtu : path.mtu;
+  const bool is_plain = path.kind == PathKind::unicast && size <= mtu && ip.options.empty() && ip.hop_limit != 0;
+  if (!is_plain) [[unlikely]]
+    return output_any(std::move(payload), ip, path, fragmentation, mtu, now, loop);
+  wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos};
+  output_whole(std::move(payload), ip, header, path, fragmentation, now);
   return {};
 }
 
-Result<void> Ipv4::output_fragments(Frame payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now) {
+Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, std::uint32_t mtu, Time now,
+                              bool loop) {
+  wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos, .options = ip.options};
+  const std::size_t size = header.size() + payload.size();
+  if (size > wire::ipv4_packet_max) return Error{EMSGSIZE, "larger than an IPv4 packet can be: 65,535 bytes with its headers"};
+  if (size > mtu && !is_among(may_fragment, fragmentation)) {
+    return Error{EMSGSIZE, "larger than the path's MTU, and the socket asked that it not be fragmented"};
+  }
+  // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
+  const bool is_heard_here =
+      path.kind == PathKind::broadcast || (path.kind == PathKind::multicast && loop && context_.upper.is_member(ip.dst, path.interface));
+  if (is_heard_here && path.interface != loopback_index) loop_copy(payload, header, path.interface);
+  if (ip.hop_limit == 0) {
+    if (path.kind == PathKind::multicast) return {};
+    return Error{EINVAL, "a TTL of 0 is for multicast that stays on this host"};
+  }
+  if (size > mtu) return output_fragments(payload, header, path, mtu, now);
+  output_whole(std::move(payload), ip, header, path, fragmentation, now);
+  return {};
+}
+
+[[gnu::always_inline]] inline void Ipv4::output_whole(Frame&& payload, const wire::IpInfo& ip, wire::Ipv4Header& header, const Path& path,
+                                                      Fragmentation fragmentation, Time now) {
+  context_.counters.out_requests.add();
+  header.dont_fragment = is_among(always_df, fragmentation) || (fragmentation == Fragmentation::want && !path.mtu_is_floor);
+  // A packet that nobody may fragment needs no identification (RFC 6864 section 4).
+  if (!header.dont_fragment) header.id = next_id(ip.src, ip.dst, ip.protocol);
+  payload.prepend(header.size());
+  wire::emit_ipv4(header, payload.bytes());
+  transmit(std::move(payload), ip.dst, path, now);
+}
+
+Result<void> Ipv4::output_fragments(const Frame& payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now) {
   if (mtu < header.size() + 8) return Error{EMSGSIZE, "the path's MTU has no room for a fragment with these IP options"};
   const std::size_t chunk = (mtu - header.size()) & ~std::size_t{7};
   const std::size_t count = (payload.size() + chunk - 1) / chunk;
@@ -176,11 +203,12 @@ Result<void> Ipv4::output_fragments(Frame payload, wire::Ipv4Header header, cons
       header.size() + chunk + frame_headroom <= context_.pools.small->chunk_size() ? *context_.pools.small : *context_.pools.large;
   if (pool.available() < count) return Error{ENOBUFS, "the pool of frames has too few for all fragments of the datagram"};
 
+  context_.counters.out_requests.add();
   context_.counters.out_fragment_required.add();
   std::array<std::byte, wire::ipv4_options_max> copied;
-  header.id = next_id({.src = header.src, .dst = header.dst, .protocol = header.protocol});
+  header.id = next_id(header.src, header.dst, header.protocol);
   for (std::size_t offset = 0; offset < payload.size(); offset += chunk) {
-    const auto part = std::as_const(payload).bytes().subspan(offset, std::min(chunk, payload.size() - offset));
+    const auto part = payload.bytes().subspan(offset, std::min(chunk, payload.size() - offset));
     header.fragment_offset = static_cast<std::uint16_t>(offset);
     header.more_fragments = offset + part.size() < payload.size();
     Frame fragment = context_.pools.allocate(header.size() + chunk);
@@ -196,10 +224,9 @@ Result<void> Ipv4::output_fragments(Frame payload, wire::Ipv4Header header, cons
   return {};
 }
 
-void Ipv4::transmit(Frame packet, const IpAddress& dst, const Path& path, Time now) {
+void Ipv4::transmit(Frame&& packet, const IpAddress& dst, const Path& path, Time now) {
   if (path.interface == loopback_index) return push_loopback(std::move(packet), loopback_index);
   context_.counters.frames_made.add();
-  context_.counters.out_transmits.add();
   Interface& interface = *interfaces_.find(path.interface);
   if (!interface.is_ethernet()) return interface.send(std::move(packet));
   switch (path.kind) {
@@ -226,7 +253,7 @@ void Ipv4::loop_copy(const Frame& payload, const wire::Ipv4Header& header, std::
   push_loopback(std::move(copy), interface);
 }
 
-void Ipv4::push_loopback(Frame packet, std::uint32_t interface) {
+void Ipv4::push_loopback(Frame&& packet, std::uint32_t interface) {
   context_.counters.frames_made.add();
   if (loopback_count_ == loopback_.size()) return context_.fates.drop(Drop::loopback_queue_full, packet.bytes());
   loopback_[(loopback_first_ + loopback_count_++) & (loopback_.size() - 1)] = {std::move(packet), interface};
@@ -238,7 +265,7 @@ void Ipv4::run_loopback(Time now) {
     loopback_first_ = (loopback_first_ + 1) & (loopback_.size() - 1);
     --loopback_count_;
     Interface& interface = *interfaces_.find(slot.interface);
-    input(interface, std::move(slot.packet), false, Origin::loopback, now);
+    input_any(interface, std::move(slot.packet), false, Origin::loopback, now);
   }
 }
 
@@ -261,8 +288,8 @@ void Ipv4::advance(Time now) {
 
 // RFC 6864 4.3, RFC 7739: no number comes back for a source, destination and protocol within 65,536 packets, and none tells the next. Flows that
 // share a counter merely skip numbers.
-std::uint16_t Ipv4::next_id(const wire::IpInfo& ip) {
-  const std::uint64_t secret = siphash(id_key_, ip.src, ip.dst, ip.protocol);
+std::uint16_t Ipv4::next_id(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol) {
+  const std::uint64_t secret = siphash(id_key_, src, dst, protocol);
   return permute(id_counters_[secret % id_counters_.size()]++, secret);
 }
 

@@ -32,9 +32,9 @@ class Ipv4 {
   void attach(Icmp4& icmp) { icmp_ = &icmp; }
 
   // A packet, with what its link padded, that came by an interface.
-  void input(Interface& interface, Frame packet, bool link_broadcast, Time now);
+  void input(Interface& interface, Frame&& packet, bool link_broadcast, Time now);
   // See IpLayer::output.
-  Result<void> output(Frame payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop);
+  Result<void> output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop);
 
   // Brings what we sent to ourselves: at most as many packets as waited when it was called.
   void run_loopback(Time now);
@@ -51,20 +51,33 @@ class Ipv4 {
     std::uint32_t interface = 0;
   };
 
-  void input(Interface& interface, Frame packet, bool link_broadcast, Origin origin, Time now);
-  [[nodiscard]] std::optional<Drop> check_addresses(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin) const;
-  void input_fragment(const wire::Ipv4& fragment, std::uint32_t interface, bool link_broadcast, Frame packet, Time now);
-  void deliver(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame packet, Time now);
-  Result<void> output_fragments(Frame payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now);
-  void transmit(Frame packet, const IpAddress& dst, const Path& path, Time now);
+  // A source and destination that may come by an interface, as they stood in a packet.
+  struct Accepted {
+    std::uint64_t addresses = 0;
+    std::uint64_t generation = 0;
+    std::uint32_t interface = 0;
+  };
+
+  void input_any(Interface& interface, Frame&& packet, bool link_broadcast, Origin origin, Time now);
+  void drop_received(Drop reason, const Frame& packet);
+  [[nodiscard]] std::optional<Drop> check_addresses(const IpAddress& src, const IpAddress& dst, std::uint32_t interface, bool link_broadcast,
+                                                    Origin origin) const;
+  void deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame&& packet, Time now);
+  void deliver(const wire::IpInfo& ip, Frame&& packet, Time now);
+  Result<void> output_any(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, std::uint32_t mtu, Time now,
+                          bool loop);
+  void output_whole(Frame&& payload, const wire::IpInfo& ip, wire::Ipv4Header& header, const Path& path, Fragmentation fragmentation, Time now);
+  Result<void> output_fragments(const Frame& payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now);
+  void transmit(Frame&& packet, const IpAddress& dst, const Path& path, Time now);
   void loop_copy(const Frame& payload, const wire::Ipv4Header& header, std::uint32_t interface);
-  void push_loopback(Frame packet, std::uint32_t interface);
-  [[nodiscard]] std::uint16_t next_id(const wire::IpInfo& ip);
+  void push_loopback(Frame&& packet, std::uint32_t interface);
+  [[nodiscard]] std::uint16_t next_id(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol);
 
   Context& context_;
   Interfaces& interfaces_;
   Neighbors& neighbors_;
   Icmp4* icmp_ = nullptr;
+  std::array<Accepted, 64> accepted_{};
   Reassembly reassembly_;
   std::vector<Looped> loopback_;  // a ring
   std::size_t loopback_first_ = 0, loopback_count_ = 0;

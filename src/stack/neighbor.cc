@@ -20,16 +20,7 @@ Neighbors::Neighbors(Context& context, Interfaces& interfaces)
   for (std::size_t i = waiting_.size(); i-- > 0;) waiting_[i].next = std::exchange(free_waiting_, static_cast<Slot>(i));
 }
 
-void Neighbors::output(Interface& interface, const IpAddress& next_hop, Frame packet, Time now) {
-  const Slot slot = recent_[recent_of(next_hop)];
-  const Entry& entry = entries_[slot];
-  if (is_at(slot, interface.index(), next_hop) && now < entry.confirmed_until) [[likely]] {
-    return send_to(interface, entry, std::move(packet));
-  }
-  output_slowly(interface, next_hop, std::move(packet), now);
-}
-
-void Neighbors::output_slowly(Interface& interface, const IpAddress& next_hop, Frame packet, Time now) {
+void Neighbors::output_slowly(Interface& interface, const IpAddress& next_hop, Frame&& packet, Time now) {
   Slot slot = look_up(interface.index(), next_hop);
   if (slot == none) {
     slot = unresolved_ < context_.config.neighbors_unresolved ? make(interface, next_hop, now) : none;
@@ -163,7 +154,7 @@ void Neighbors::remove(Slot slot) {
   --size_;
 }
 
-void Neighbors::enqueue(Entry& entry, Frame packet) {
+void Neighbors::enqueue(Entry& entry, Frame&& packet) {
   if (entry.waiting >= context_.config.neighbor_queue || free_waiting_ == none) {
     return context_.fates.drop(Drop::neighbor_queue_full, packet.bytes());
   }

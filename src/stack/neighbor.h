@@ -36,7 +36,7 @@ class Neighbors {
   Neighbors(Context& context, Interfaces& interfaces);
 
   // Sends a packet to a neighbour, now or when its link address is known.
-  void output(Interface& interface, const IpAddress& next_hop, Frame packet, Time now);
+  void output(Interface& interface, const IpAddress& next_hop, Frame&& packet, Time now);
 
   // The neighbour was heard at this address. Only one that is in the table is updated; whether it was.
   bool heard(Interface& interface, const IpAddress& ip, const wire::MacAddress& mac, Time now);
@@ -83,7 +83,7 @@ class Neighbors {
   [[nodiscard]] bool is_at(Slot slot, std::uint32_t interface, const IpAddress& ip) const {
     return entries_[slot].interface == interface && entries_[slot].ip == ip;
   }
-  static void send_to(Interface& interface, const Entry& entry, Frame packet) {
+  static void send_to(Interface& interface, const Entry& entry, Frame&& packet) {
     std::memcpy(packet.prepend(wire::ethernet_header_size).data(), entry.header.data(), wire::ethernet_header_size);
     interface.send(std::move(packet));
   }
@@ -92,8 +92,8 @@ class Neighbors {
   [[nodiscard]] Slot find_stalest(Time now) const;
   void remove(Slot slot);
   void learn(Interface& interface, Slot slot, const wire::MacAddress& mac, Time now);
-  void output_slowly(Interface& interface, const IpAddress& next_hop, Frame packet, Time now);
-  void enqueue(Entry& entry, Frame packet);
+  void output_slowly(Interface& interface, const IpAddress& next_hop, Frame&& packet, Time now);
+  void enqueue(Entry& entry, Frame&& packet);
   [[nodiscard]] Frame dequeue(Entry& entry);
   void ask(Interface& interface, Slot slot, Time now);
   void give_up(Slot slot, Time now);
@@ -112,5 +112,14 @@ class Neighbors {
   Slot first_retry_ = none, last_retry_ = none;
   std::size_t size_ = 0, unresolved_ = 0, held_ = 0;
 };
+
+inline void Neighbors::output(Interface& interface, const IpAddress& next_hop, Frame&& packet, Time now) {
+  const Slot slot = recent_[recent_of(next_hop)];
+  const Entry& entry = entries_[slot];
+  if (is_at(slot, interface.index(), next_hop) && now < entry.confirmed_until) [[likely]] {
+    return send_to(interface, entry, std::move(packet));
+  }
+  output_slowly(interface, next_hop, std::move(packet), now);
+}
 
 }  // namespace gannet::stack

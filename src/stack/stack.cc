@@ -53,22 +53,28 @@ void Stack::input(std::uint32_t index, Frame frame, Time now) {
   input_ethernet(*interface, std::move(frame), now);
 }
 
-void Stack::input_ethernet(Interface& interface, Frame frame, Time now) {
+void Stack::input_ethernet(Interface& interface, Frame&& frame, Time now) {
+  const auto bytes = std::as_const(frame).bytes();
+  const bool is_plain = bytes.size() >= wire::ethernet_header_size && wire::load_be16(bytes, 12) == wire::ethertype_ipv4 &&
+                        wire::load_mac(bytes, 0) == interface.mac() && wire::load_mac(bytes, 6) != interface.mac();
+  if (!is_plain) [[unlikely]]
+    return input_other_ethernet(interface, std::move(frame), now);
+  frame.trim_front(wire::ethernet_header_size);
+  ipv4_.input(interface, std::move(frame), false, now);
+}
+
+// For the link's broadcast address or a group; tagged, or with LLC/SNAP; or not IPv4.
+void Stack::input_other_ethernet(Interface& interface, Frame&& frame, Time now) {
   const auto ethernet = wire::parse_ethernet(std::as_const(frame).bytes());
-  if (!ethernet) [[unlikely]]
-    return fates_.drop(ethernet.error(), frame.bytes());
-  if (ethernet->src == interface.mac()) [[unlikely]]
-    return fates_.drop(Drop::ethernet_own_frame, frame.bytes());
+  if (!ethernet) return fates_.drop(ethernet.error(), frame.bytes());
+  if (ethernet->src == interface.mac()) return fates_.drop(Drop::ethernet_own_frame, frame.bytes());
   const bool link_broadcast = ethernet->dst.is_multicast();
-  if (!link_broadcast && ethernet->dst != interface.mac()) [[unlikely]]
-    return fates_.drop(Drop::ethernet_not_for_us, frame.bytes());
-  if (ethernet->vlan != 0) [[unlikely]]
-    return fates_.drop(Drop::ethernet_vlan_unknown, frame.bytes());
+  if (!link_broadcast && ethernet->dst != interface.mac()) return fates_.drop(Drop::ethernet_not_for_us, frame.bytes());
+  if (ethernet->vlan != 0) return fates_.drop(Drop::ethernet_vlan_unknown, frame.bytes());
 
   const std::uint16_t type = ethernet->type;
   frame.trim_front(ethernet->header_size);
-  if (type == wire::ethertype_ipv4) [[likely]]
-    return ipv4_.input(interface, std::move(frame), link_broadcast, now);
+  if (type == wire::ethertype_ipv4) return ipv4_.input(interface, std::move(frame), link_broadcast, now);
   if (type == wire::ethertype_arp) return arp_.input(interface, std::move(frame), now);
   fates_.drop(Drop::ethernet_type_unknown, frame.bytes());
 }

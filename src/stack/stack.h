@@ -75,7 +75,8 @@ class Stack {
   [[nodiscard]] std::size_t held() const;
 
  private:
-  void input_ethernet(Interface& interface, Frame frame, Time now);
+  void input_ethernet(Interface& interface, Frame&& frame, Time now);
+  void input_other_ethernet(Interface& interface, Frame&& frame, Time now);
 
   const Config config_;
   Fates fates_;

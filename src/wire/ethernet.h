@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <gannet/address.h>
 #include <gannet/result.h>
@@ -50,7 +51,11 @@ struct MacAddress {
   [[nodiscard]] constexpr bool is_zero() const { return *this == MacAddress{}; }
   [[nodiscard]] std::string to_string() const;
 
-  friend constexpr bool operator==(const MacAddress&, const MacAddress&) = default;
+  // Compared for every frame: as words, where a default would go byte by byte.
+  friend constexpr bool operator==(const MacAddress& a, const MacAddress& b) {
+    if (std::is_constant_evaluated()) return a.bytes == b.bytes;
+    return std::memcmp(a.bytes.data(), b.bytes.data(), sizeof a.bytes) == 0;
+  }
   friend constexpr auto operator<=>(const MacAddress&, const MacAddress&) = default;
 };
 
