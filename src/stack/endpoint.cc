@@ -39,13 +39,6 @@ Result<void> Endpoint::open_rings() {
   return {};
 }
 
-std::expected<void, Drop> Endpoint::deliver(Delivery& delivery) {
-  if (handler.handle == nullptr) return enqueue(delivery);
-  delivered.add();
-  handler.handle(handler.context, *this, delivery);
-  return {};
-}
-
 std::expected<void, Drop> Endpoint::enqueue(const Delivery& delivery) {
   if (!receive_) return std::unexpected(Drop::socket_closed);
   const std::size_t size = delivery.payload.size();

@@ -118,7 +118,12 @@ class Endpoint {
   [[nodiscard]] const std::shared_ptr<EndpointMemory>& memory() const { return memory_; }
 
   // To the handler where there is one, else into the receive ring.
-  std::expected<void, Drop> deliver(Delivery& delivery);
+  std::expected<void, Drop> deliver(Delivery& delivery) {
+    if (handler.handle == nullptr) return enqueue(delivery);
+    delivered.add();
+    handler.handle(handler.context, *this, delivery);
+    return {};
+  }
   // Past the handler. Drop::receive_queue_full; Drop::socket_closed where there are no rings.
   std::expected<void, Drop> enqueue(const Delivery& delivery);
 

@@ -63,6 +63,24 @@ void PortTable::disconnect(PortBinding& binding, const IpAddress& local) {
   insert(binding);
 }
 
+PortBinding* PortTable::find_any(const Address& local, const Address& peer) const {
+  const Port& port = ports_[local.port];
+  if (port.connected != 0) {
+    for (PortBinding* at = chain(hash(local, peer)); at != nullptr; at = at->next_) {
+      if (is_same(at->peer_, peer) && is_same(at->local_, local)) return at;
+    }
+  }
+  if (port.specific != 0) {
+    for (PortBinding* at = chain(hash(local)); at != nullptr; at = at->next_) {
+      if (!at->is_connected() && is_same(at->local_, local)) return at->reuse_port ? spread(at, local, peer) : at;
+    }
+  }
+  for (PortBinding* at = port.wildcards; at != nullptr; at = at->next_) {
+    if (at->local_.ip.family == local.ip.family) return at->reuse_port ? spread(at, local, peer) : at;
+  }
+  return nullptr;
+}
+
 PortBinding* PortTable::spread(PortBinding* first, const Address& local, const Address& peer) const {
   const auto is_member = [&](const PortBinding& at) { return at.reuse_port && !at.is_connected() && is_same(at.local_, first->local_); };
   std::uint64_t members = 0;

@@ -100,6 +100,7 @@ class PortTable {
     return mix(words[0] ^ hash(local) ^ key_.k1, words[1] ^ peer.port ^ key_.k0);
   }
   [[nodiscard]] PortBinding* chain(std::uint64_t hash) const { return chains_[hash & (chains_.size() - 1)]; }
+  [[nodiscard]] PortBinding* find_any(const Address& local, const Address& peer) const;
   PortBinding*& list_of(const PortBinding& binding);
   // One of those after `first` that are equal to it, by the flow.
   [[nodiscard]] PortBinding* spread(PortBinding* first, const Address& local, const Address& peer) const;
@@ -121,20 +122,11 @@ class PortTable {
 
 inline PortBinding* PortTable::find(const Address& local, const Address& peer) const {
   const Port& port = ports_[local.port];
-  if (port.connected != 0) {
-    for (PortBinding* at = chain(hash(local, peer)); at != nullptr; at = at->next_) {
-      if (is_same(at->peer_, peer) && is_same(at->local_, local)) return at;
-    }
-  }
-  if (port.specific != 0) {
-    for (PortBinding* at = chain(hash(local)); at != nullptr; at = at->next_) {
-      if (!at->is_connected() && is_same(at->local_, local)) return at->reuse_port ? spread(at, local, peer) : at;
-    }
-  }
-  for (PortBinding* at = port.wildcards; at != nullptr; at = at->next_) {
-    if (at->local_.ip.family == local.ip.family) return at->reuse_port ? spread(at, local, peer) : at;
-  }
-  return nullptr;
+  PortBinding* wildcard = port.wildcards;
+  const bool is_alone = (port.connected | port.specific) == 0 && wildcard != nullptr && !wildcard->reuse_port;
+  if (is_alone && wildcard->local_.ip.family == local.ip.family) [[likely]]
+    return wildcard;
+  return find_any(local, peer);
 }
 
 template <class Visit>

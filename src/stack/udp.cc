@@ -133,15 +133,48 @@ void Udp::disconnect(Endpoint& endpoint) {
 
 SocketGroups& Udp::groups(Endpoint& endpoint) const { return static_cast<Socket&>(endpoint).groups; }
 
+// Leaves it in socket.path.
+[[gnu::always_inline]] inline Result<void> Udp::find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface) {
+  const bool known = ip_.is_current(socket.path) && socket.path_to == dst && socket.path_source == src && socket.path_interface == interface;
+  if (known) [[likely]]
+    return {};
+  return look_up_path(socket, dst, src, interface);
+}
+
+Result<void> Udp::look_up_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface) {
+  auto path = ip_.find_path(dst, src, interface);
+  if (!path) return path.error();
+  socket.path = *path;
+  socket.path_to = dst;
+  socket.path_source = src;
+  socket.path_interface = interface;
+  return {};
+}
+
 Result<std::uint32_t> Udp::path_mtu(Endpoint& endpoint) {
   auto& socket = static_cast<Socket&>(endpoint);
   if (!endpoint.is_connected()) return Error{ENOTCONN, "only a connected socket has a path"};
-  const auto path = find_path(socket, socket.peer.ip, socket.source, socket.bound_interface);
-  if (!path) return path.error();
-  return (*path)->mtu;
+  if (auto found = find_path(socket, socket.peer.ip, socket.source, socket.bound_interface); !found) return found.error();
+  return socket.path.mtu;
 }
 
-void Udp::input(const wire::IpInfo& ip, Frame datagram, Time now) {
+[[gnu::always_inline]] inline std::expected<void, Drop> Udp::deliver(Socket& socket, Delivery& delivery) {
+  if (!delivery.has_checksum && socket.options.require_checksum) [[unlikely]]
+    return std::unexpected(Drop::udp_checksum_missing);
+  return socket.Endpoint::deliver(delivery);
+}
+
+[[gnu::always_inline]] inline void Udp::settle(const Delivery& delivery, std::expected<void, Drop> fate) {
+  if (fate) [[likely]] {
+    counters_.in_datagrams.add();
+    return context_.fates.delivered();
+  }
+  counters_.in_errors.add();
+  // Where a handler answered in the frame, the packet is not there any more; but then it was delivered.
+  context_.fates.drop(fate.error(), delivery.ip.packet);
+}
+
+void Udp::input(const wire::IpInfo& ip, Frame&& datagram, Time now) {
   const std::span<std::byte> bytes = datagram.bytes();
   const auto udp = wire::parse_udp(ip, bytes, ip.src.is_ipv4() ? wire::ZeroChecksum::allowed : wire::ZeroChecksum::refused);
   if (!udp) [[unlikely]] {
@@ -167,12 +200,6 @@ void Udp::input(const wire::IpInfo& ip, Frame datagram, Time now) {
   if (socket.bound_interface != 0 && socket.bound_interface != ip.interface) [[unlikely]]
     return refuse(delivery);
   settle(delivery, deliver(socket, delivery));
-}
-
-std::expected<void, Drop> Udp::deliver(Socket& socket, Delivery& delivery) {
-  if (!delivery.has_checksum && socket.options.require_checksum) [[unlikely]]
-    return std::unexpected(Drop::udp_checksum_missing);
-  return socket.Endpoint::deliver(delivery);
 }
 
 // A copy for each socket that wants the datagram. Handlers may change it, or answer in its frame: so they come last, the first of them gets the frame
@@ -222,16 +249,6 @@ void Udp::refuse(const Delivery& delivery) {
   const bool has_other_peer = !delivery.to_group && ports_.has_connected(delivery.local.port);
   context_.fates.drop(has_other_peer ? Drop::udp_wrong_peer : Drop::udp_no_socket, delivery.ip.packet);
   if (!delivery.to_group) ip_.port_unreachable(delivery.ip, delivery.now);
-}
-
-void Udp::settle(const Delivery& delivery, std::expected<void, Drop> fate) {
-  if (fate) [[likely]] {
-    counters_.in_datagrams.add();
-    return context_.fates.delivered();
-  }
-  counters_.in_errors.add();
-  // Where a handler answered in the frame, the packet is not there any more; but then it was delivered.
-  context_.fates.drop(fate.error(), delivery.ip.packet);
 }
 
 bool Udp::icmp_error(const IcmpError& error, Time now) {
@@ -306,19 +323,19 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
                                   : socket.bound_interface != 0 ? socket.bound_interface
                                   : multicast                   ? options.multicast_interface
                                                                 : 0;
-  const auto path = find_path(socket, to.ip, source, interface);
-  if (!path) return path.error();
-  if ((*path)->kind == PathKind::broadcast && !options.broadcast) return no_broadcast;
-  if (to.ip.is_any()) to.ip = (*path)->next_hop;  // 0.0.0.0 is this host
+  if (auto found = find_path(socket, to.ip, source, interface); !found) return found;
+  const Path& path = socket.path;
+  if (path.kind == PathKind::broadcast && !options.broadcast) return no_broadcast;
+  if (to.ip.is_any()) to.ip = path.next_hop;  // 0.0.0.0 is this host
 
   const int own_hop_limit = multicast ? options.multicast_ttl : options.ttl >= 0 ? options.ttl : context_.config.ttl;
   const auto ip_options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
                                                       : std::span(options.ip_options).first(options.ip_options_size);
-  const Outgoing outgoing{.path = **path,
+  const Outgoing outgoing{.path = path,
                           .to = to,
-                          .ip = {.src = (*path)->src,
+                          .ip = {.src = path.src,
                                  .dst = to.ip,
-                                 .interface = (*path)->interface,
+                                 .interface = path.interface,
                                  .protocol = wire::protocol_udp,
                                  .hop_limit = static_cast<std::uint8_t>(header.hop_limit >= 0 ? header.hop_limit : own_hop_limit),
                                  .tos = static_cast<std::uint8_t>(header.tos >= 0 ? header.tos : options.tos),
@@ -363,47 +380,38 @@ Result<void> Udp::send_datagram(Socket& socket, const Outgoing& outgoing, std::s
 
 Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size) {
   auto& socket = static_cast<Socket&>(endpoint);
-  const Address to = delivery.peer;
-  if (to.port == 0) return Error{EINVAL, "the peer's port is 0: it wants no answer"};
-  Frame frame = std::move(*delivery.frame);
-  if (!frame) return Error{EINVAL, "this datagram was answered already"};
-  if (size > frame.size() - wire::udp_header_size + frame.tailroom()) return Error{EMSGSIZE, "the answer does not fit the frame of the datagram"};
+  Frame& frame = *delivery.frame;
+  const Address& to = delivery.peer;
+  const std::size_t length = wire::udp_header_size + size;
+  if (!frame) [[unlikely]]
+    return Error{EINVAL, "this datagram was answered already"};
+  if (to.port == 0) [[unlikely]]
+    return Error{EINVAL, "the peer's port is 0: it wants no answer"};
+  if (length > frame.size() && length > frame.size() + frame.tailroom()) [[unlikely]]
+    return Error{EMSGSIZE, "the answer does not fit the frame of the datagram"};
+  const IpAddress& source = delivery.to_group ? socket.source : delivery.local.ip;
+  if (auto found = find_path(socket, to.ip, source, socket.bound_interface); !found) [[unlikely]]
+    return found;
 
   const EndpointOptions& options = socket.options;
-  const auto path = find_path(socket, to.ip, delivery.to_group ? socket.source : delivery.local.ip, socket.bound_interface);
-  if (!path) return path.error();
-  frame.resize(wire::udp_header_size + size);
-  const wire::IpInfo ip{.src = (*path)->src,
+  const wire::IpInfo ip{.src = socket.path.src,
                         .dst = to.ip,
-                        .interface = (*path)->interface,
+                        .interface = socket.path.interface,
                         .protocol = wire::protocol_udp,
                         .hop_limit = options.ttl >= 0 ? static_cast<std::uint8_t>(options.ttl) : context_.config.ttl,
                         .tos = options.tos,
                         .options = std::span(options.ip_options).first(options.ip_options_size)};
+  frame.resize(length);
   if (options.no_checksum) [[unlikely]] {
     wire::emit_udp_unchecked(delivery.local.port, to.port, frame.bytes());
   } else {
     wire::emit_udp(ip.src, ip.dst, delivery.local.port, to.port, frame.bytes());
   }
-  auto sent = ip_.output(std::move(frame), ip, **path, options.fragmentation, delivery.now);
-  if (!sent) [[unlikely]]
+  if (auto sent = ip_.output(std::move(frame), ip, socket.path, options.fragmentation, delivery.now); !sent) [[unlikely]]
     return sent;
   recent_flows_.remember(delivery.local.port, to, delivery.now);
   counters_.out_datagrams.add();
   return {};
-}
-
-Result<const Path*> Udp::find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface) {
-  const bool known = ip_.is_current(socket.path) && socket.path_to == dst && socket.path_source == src && socket.path_interface == interface;
-  if (known) [[likely]]
-    return &socket.path;
-  auto path = ip_.find_path(dst, src, interface);
-  if (!path) return path.error();
-  socket.path = *path;
-  socket.path_to = dst;
-  socket.path_source = src;
-  socket.path_interface = interface;
-  return &socket.path;
 }
 
 }  // namespace gannet::stack

@@ -65,7 +65,7 @@ class Udp {
   [[nodiscard]] Result<std::uint32_t> path_mtu(Endpoint& endpoint);
 
   // A datagram from IP.
-  void input(const wire::IpInfo& ip, Frame datagram, Time now);
+  void input(const wire::IpInfo& ip, Frame&& datagram, Time now);
   // An ICMP error from IP. False: it is not about anything that a live socket sent lately.
   bool icmp_error(const IcmpError& error, Time now);
 
@@ -75,7 +75,7 @@ class Udp {
   Result<void> send(Endpoint& endpoint, const SendRequest& request, Time now);
   // For a handler: answers with the first `size` bytes at delivery.payload, in the same frame, from the address that the datagram was sent to (RFC
   // 8085 section 5.1). Afterwards the payload is gone. Up to the frame's tail the answer may be longer than what came. EINVAL: answered already, or
-  // the peer's port is 0.
+  // the peer's port is 0; EMSGSIZE: the frame ends before.
   Result<void> reply(Endpoint& endpoint, Delivery& delivery, std::size_t size);
 
   [[nodiscard]] const UdpCounters& counters() const { return counters_; }
@@ -86,13 +86,15 @@ class Udp {
   struct Outgoing;
 
   void deliver_to_group(Delivery& delivery);
+  // The two of them and find_path() stand on the path of every datagram, and are part of their callers.
   [[nodiscard]] std::expected<void, Drop> deliver(Socket& socket, Delivery& delivery);
   [[nodiscard]] std::expected<void, Drop> deliver_copy(Socket& socket, const Delivery& delivery);
   void refuse(const Delivery& delivery);
   void settle(const Delivery& delivery, std::expected<void, Drop> fate);
 
   Result<void> bind_automatically(Socket& socket);
-  [[nodiscard]] Result<const Path*> find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
+  Result<void> find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
+  Result<void> look_up_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
   Result<void> send(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, std::uint16_t segment_size, Time now);
   Result<void> send_datagram(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, Time now);
   void report_refusal(Socket& socket, const SendRequest& request, const Error& error);
