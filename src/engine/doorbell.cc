@@ -48,10 +48,7 @@ void ring_waiters(stack::Endpoint& endpoint, const stack::Endpoint::Arrivals& ar
 }
 
 void wake_senders(stack::Endpoint& endpoint) {
-  endpoint.wake_senders([](stack::SendControl& control) {
-    control.space_epoch.fetch_add(1, std::memory_order_acq_rel);
-    futex_wake(control.space_epoch, INT_MAX);
-  });
+  endpoint.wake_senders([](stack::SendControl& control) { futex_wake(control.space_epoch, INT_MAX); });
 }
 
 bool wait_readable(const stack::EndpointClient& client, Moment until, Intent intent) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <system_error>
 
 namespace gannet::engine {
 namespace {
@@ -19,6 +20,12 @@ constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_
 
 // A send ring is polled for this many rounds after its last datagram, before the application is asked to say when there is more.
 constexpr std::uint32_t idle_rounds = 32;
+// While the loop has no time to sleep, it asks after the bells once in so many rounds.
+constexpr std::uint32_t rounds_between_polls = 16;
+// At close: all that a send ring holds. Who sends on from another thread is not waited for.
+constexpr std::size_t flushes_at_close = stack::max_buffer_limit / 768 / link::batch_size + 1;
+// Until the next attempt at a link that took less than it was given and has no descriptor to say when it has room.
+constexpr Duration retry_blind = 1ms;
 
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
@@ -41,6 +48,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
 
 Engine::Engine(const EngineSetup& setup, FramePools pools, std::unique_ptr<HostPage> host_page)
     : spin_(setup.spin),
+      spin_now_(setup.spin),
       pools_(std::move(pools)),
       rng_(setup.seed != 0 ? setup.seed : random_seed()),
       stack_(std::make_unique<stack::Stack>(pools_, rng_, setup.stack)),
@@ -68,7 +76,11 @@ Engine::~Engine() {
 Result<void> Engine::start() {
   if (has_thread()) return Error{EALREADY, "the host runs already"};
   stopping_ = false;
-  thread_ = std::thread([this] { loop(); });
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error&) {
+    return Error{EAGAIN, "the system has no thread left for the host"};
+  }
   running_.wait(false);  // from here on calls are the thread's
   return {};
 }
@@ -90,13 +102,22 @@ void Engine::loop() {
 }
 
 void Engine::run_once(Moment until) {
-  if (round()) return;
-  const Time idle_since = now_;
-  while (now_ - idle_since < spin_) {
-    if (round() || Moment(now_.time_since_epoch()) >= until) return;
-  }
+  if (round() || spin(until)) return;
   sleep(until);
   round();
+}
+
+// Polls with nothing to do, for as long as that paid off lately: twice as long after it found something, half as long after it did not.
+bool Engine::spin(Moment until) {
+  if (spin_ == Duration::zero()) return false;
+  const Time end = std::min(Time(until.time_since_epoch()), now_ + spin_now_);
+  while (now_ < end) {
+    if (!round()) continue;
+    spin_now_ = std::min(spin_now_ * 2, spin_);
+    return true;
+  }
+  spin_now_ = std::max(spin_now_ / 2, spin_ / 16);
+  return false;
 }
 
 void Engine::refresh_clock() {
@@ -107,7 +128,9 @@ void Engine::refresh_clock() {
 
 // Whether there was anything to do.
 bool Engine::round() {
+  counters_.rounds.add();
   refresh_clock();
+  if (bells_ != 0 && ++rounds_since_poll_ >= rounds_between_polls) wait(now_);
   bool busy = wakeup_.clear();
   if (busy) mailbox_.run();
   for (Port& port : ports_) busy |= receive(port);
@@ -153,7 +176,7 @@ void Engine::activate(std::uint32_t slot) {
 
 bool Engine::send_datagrams() {
   bool any = false;
-  for (std::size_t i = 0; i < active_.size();) {
+  for (std::size_t i = 0; i < active_.size() && has_output_room();) {
     const std::uint32_t slot = active_[i];
     Seat& seat = seats_[slot];
     if (stack_->udp().flush(*seat.endpoint, now_, link::batch_size) != 0) {
@@ -170,6 +193,12 @@ bool Engine::send_datagrams() {
     ++i;
   }
   return any;
+}
+
+// While a link takes less than is sent, datagrams wait in the send rings, where SO_SNDBUF holds their senders back, rather than die in a full queue.
+bool Engine::has_output_room() const {
+  const std::size_t half = stack_->config().output_queue / 2;
+  return std::ranges::all_of(ports_, [&](const Port& port) { return stack_->interfaces().find(port.interface)->output().size() < half; });
 }
 
 bool Engine::ring_bells() {
@@ -191,8 +220,7 @@ bool Engine::send_frames(Port& port) {
     stack_->sent(port.interface, count);
     any |= count != 0;
     const bool waits = count < frames.size();
-    if (waits != port.waits_for_room && port.fd >= 0) {
-      port.waits_for_room = waits;
+    if (std::exchange(port.waits_for_room, waits) != waits && port.fd >= 0) {
       const auto index = static_cast<std::size_t>(&port - ports_.data());
       static_cast<void>(watch(port.fd, tag_of(Tag::port, index), waits ? EPOLLIN | EPOLLOUT : EPOLLIN, true));
     }
@@ -203,7 +231,10 @@ bool Engine::send_frames(Port& port) {
 
 Time Engine::next_wakeup() const {
   Time next = stack_->next_wakeup();
-  for (const Port& port : ports_) next = std::min(next, port.link->next_wakeup());
+  for (const Port& port : ports_) {
+    next = std::min(next, port.link->next_wakeup());
+    if (port.waits_for_room && port.fd < 0) next = std::min(next, now_ + retry_blind);
+  }
   return next;
 }
 
@@ -219,11 +250,14 @@ bool Engine::may_sleep() {
 
 // Whoever wants something leaves word and then calls Wakeup::wake(): if that was after this round's Wakeup::clear(), its edge ends the wait at once.
 void Engine::sleep(Moment until) {
-  if (may_sleep()) wait(std::min(Time(until.time_since_epoch()), next_wakeup()));
+  // Where a link has no room, what was sent stays in its ring: the link says when to go on.
+  counters_.sleeps.add();
+  if (!has_output_room() || may_sleep()) wait(std::min(Time(until.time_since_epoch()), next_wakeup()));
 }
 
 // Sleeps until something can be read, or the moment.
 void Engine::wait(Time until) {
+  rounds_since_poll_ = 0;
   std::array<epoll_event, 64> events;
   timespec limit{};
   const Duration left = until > now_ ? until - now_ : Duration::zero();
@@ -239,7 +273,7 @@ void Engine::wait(Time until) {
   for (long i = 0; i < count; ++i) {
     const auto tag = static_cast<Tag>(events[static_cast<std::size_t>(i)].data.u64 >> 32);
     const auto index = static_cast<std::uint32_t>(events[static_cast<std::size_t>(i)].data.u64);
-    if (tag == Tag::bell) handle_bell(index);
+    if (tag == Tag::bell) handle_bell(index, events[static_cast<std::size_t>(i)].events);
   }
 }
 
@@ -291,11 +325,13 @@ Result<stack::Endpoint*> Engine::open_endpoint() {
 void Engine::close_endpoint(stack::Endpoint& endpoint) {
   const std::uint32_t slot = endpoint.slot;
   // What the application sent before it closed still goes out, as on Linux.
-  while (stack_->udp().flush(endpoint, now_, link::batch_size) != 0) {
+  for (std::size_t i = 0; i < flushes_at_close && stack_->udp().flush(endpoint, now_, link::batch_size) != 0; ++i) {
+    for (Port& port : ports_) send_frames(port);
   }
   endpoint.close();
-  ring_waiters(endpoint, {.datagrams = 0, .event = true});
+  ring_bells();
   wake_senders(endpoint);
+  close_bell(seats_[slot]);
   stack_->udp().close(endpoint, now_);
   seats_[slot] = {};
   std::erase(active_, slot);
@@ -303,26 +339,34 @@ void Engine::close_endpoint(stack::Endpoint& endpoint) {
 }
 
 Result<Fd> Engine::open_bell(stack::Endpoint& endpoint) {
+  Seat& seat = seats_[endpoint.slot];
+  if (seat.bell) return Error{EEXIST, "the socket has a descriptor already"};
   auto ends = Bell::create();
   if (!ends) return ends.error();
-  Seat& seat = seats_[endpoint.slot];
-  if (const auto watched = watch(ends->bell.fd(), tag_of(Tag::bell, endpoint.slot), EPOLLIN); !watched) return watched.error();
+  // Edge-triggered: a plug stays unread until there is room.
+  if (const auto watched = watch(ends->bell.fd(), tag_of(Tag::bell, endpoint.slot), EPOLLIN | EPOLLET); !watched) return watched.error();
   seat.bell.emplace(std::move(ends->bell));
+  ++bells_;
   seat.bell->recheck(endpoint);
   return std::move(ends->application);
 }
 
-void Engine::handle_bell(std::uint32_t slot) {
+void Engine::close_bell(Seat& seat) {
+  if (!seat.bell) return;
+  seat.bell.reset();
+  --bells_;
+}
+
+void Engine::handle_bell(std::uint32_t slot, std::uint32_t events) {
   Seat& seat = seats_[slot];
   if (seat.endpoint == nullptr || !seat.bell) return;
   const Bell::Requests requests = seat.bell->handle(*seat.endpoint);
-  if (requests.hung_up) {
-    seat.bell.reset();  // nobody polls any more; the socket itself lives on until it is closed
-    return;
-  }
   if (requests.sends) activate(slot);
+  // Nobody polls any more; the socket itself lives on until it is closed. EPOLLHUP says so even behind a plug.
+  if (requests.hung_up || (events & EPOLLHUP) != 0) return close_bell(seat);
   if (requests.share && !std::exchange(seat.shared_bell, true)) {
     static_cast<void>(watch(seat.bell->fd(), tag_of(Tag::bell, slot), EPOLLIN | EPOLLOUT | EPOLLET, true));
+    seat.bell->recheck(*seat.endpoint);  // for what was taken before
   }
 }
 

@@ -3,7 +3,8 @@
 //   a round:  control -> frames in -> timers -> datagrams out -> doorbells -> frames out
 //
 // An engine runs wherever it is put: run_once() in a loop of yours, or start() for a thread of its own. It alone reads a clock, once a round. When
-// nothing is left to do it polls for `spin`, then sleeps on its links' descriptors, its sockets' bells and its own eventfd until the next timer.
+// nothing is left to do it polls for a while (EngineSetup::spin), then sleeps on its links' descriptors, its sockets' bells and its own eventfd until
+// the next timer.
 //
 // Owner: whoever made it.  Threads: call(), host_page(), notify_sends() and the counters any; the rest the engine's own, that is the thread that
 // start() made, or before it the one that calls run_once(). Allocates: in control calls; never per datagram. Bounds: links by Config::interfaces;
@@ -21,6 +22,7 @@
 
 #include <gannet/result.h>
 
+#include "base/counter.h"
 #include "base/fd.h"
 #include "base/frame.h"
 #include "base/ring.h"
@@ -41,7 +43,11 @@ struct EngineSetup {
   std::size_t large_frames = 64;
   stack::Config stack;
   std::uint64_t seed = 0;  // of all that is random in the host; 0: from the system
-  Duration spin{0};        // how long to poll before sleeping
+  Duration spin{0};        // the longest to poll before sleeping; shorter where it does not pay
+};
+
+struct EngineCounters {
+  Counter rounds, sleeps;
 };
 
 class Engine {
@@ -77,11 +83,12 @@ class Engine {
   [[nodiscard]] stack::Stack& stack() { return *stack_; }
   // What applications check a send against without asking.
   [[nodiscard]] const HostPage& host_page() const { return *host_page_; }
+  [[nodiscard]] const EngineCounters& counters() const { return counters_; }
 
   // A socket, its rings made, and its place in the engine.
   Result<stack::Endpoint*> open_endpoint();
   void close_endpoint(stack::Endpoint& endpoint);
-  // A descriptor that is readable when the socket has something (docs/READINESS.md). The application's end.
+  // A descriptor that is readable when the socket has something (docs/READINESS.md). The application's end. EEXIST while there is one.
   Result<Fd> open_bell(stack::Endpoint& endpoint);
   // ClientHooks::wake_engine: the endpoint's send ring has something, and the engine was not looking. `slot` is Endpoint::slot.
   void notify_sends(std::uint32_t slot);
@@ -120,17 +127,21 @@ class Engine {
   bool take_notified();
   void activate(std::uint32_t slot);
   bool send_datagrams();
+  [[nodiscard]] bool has_output_room() const;
   bool ring_bells();
   bool send_frames(Port& port);
 
+  bool spin(Moment until);
   void sleep(Moment until);
   bool may_sleep();
   [[nodiscard]] Time next_wakeup() const;
   void wait(Time until);
-  void handle_bell(std::uint32_t slot);
+  void handle_bell(std::uint32_t slot, std::uint32_t events);
+  void close_bell(Seat& seat);
   Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
 
   const Duration spin_;
+  Duration spin_now_;  // between spin_ and a sixteenth of it
   FramePools pools_;
   Rng rng_;
   stack::EndpointGroup group_;
@@ -146,7 +157,10 @@ class Engine {
   Fd epoll_;
   std::atomic<bool> running_ = false, stopping_ = false;
   std::thread thread_;
+  EngineCounters counters_;
   Time now_{};
+  std::size_t bells_ = 0;                // that are open
+  std::uint32_t rounds_since_poll_ = 0;  // of them
 };
 
 }  // namespace gannet::engine

@@ -55,7 +55,7 @@ Result<std::unique_ptr<HostPage>> HostPage::create() {
 HostPage::HostPage(stack::SharedMemory memory)
     : memory_(std::move(memory)), page_(*std::launder(reinterpret_cast<Layout*>(memory_.bytes().data()))) {}
 
-bool HostPage::publish(const stack::Stack& stack) {
+bool HostPage::publish(stack::Stack& stack) {
   if (stack.generation() == published_) return false;
   published_ = stack.generation();
   // The odd sequence goes before the words, and the even one behind them: exchange and release.
@@ -66,7 +66,7 @@ bool HostPage::publish(const stack::Stack& stack) {
   return true;
 }
 
-void HostPage::write(const stack::Stack& stack) {
+void HostPage::write(stack::Stack& stack) {
   count_ = 0;
   for (const auto& interface : stack.interfaces().all()) {
     if (!interface->is_up()) continue;
@@ -86,7 +86,7 @@ void HostPage::write(const stack::Stack& stack) {
       append({IpAddress::ipv4(255, 255, 255, 255), 32, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
     }
   }
-  for (const stack::Route& route : const_cast<stack::Stack&>(stack).routes().all()) {
+  for (const stack::Route& route : stack.routes().all()) {
     const stack::Interface* interface = stack.interfaces().find(route.interface);
     if (interface == nullptr || !interface->is_up()) continue;
     append({route.network, route.prefix, HostEntry::Kind::route, route.interface, interface->mtu(), route.metric});

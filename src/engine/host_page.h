@@ -42,7 +42,7 @@ class HostPage {
   static Result<std::unique_ptr<HostPage>> create();
 
   // Engine: writes what the stack knows, if it changed since. True if it did.
-  bool publish(const stack::Stack& stack);
+  bool publish(stack::Stack& stack);
 
  private:
   friend class HostView;
@@ -53,7 +53,7 @@ class HostPage {
     std::atomic<std::uint64_t> words[max_entries * entry_words];
   };
   explicit HostPage(stack::SharedMemory memory);
-  void write(const stack::Stack& stack);
+  void write(stack::Stack& stack);
   void append(const HostEntry& entry);
 
   stack::SharedMemory memory_;

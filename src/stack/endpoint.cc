@@ -142,7 +142,8 @@ void Endpoint::set_send_limit(std::uint64_t limit) {
 }
 
 void Endpoint::close() {
-  if (!memory_ || memory_->control().closed.exchange(1, std::memory_order_acq_rel) != 0) return;
+  if (!memory_ || std::exchange(closed_, true)) return;
+  memory_->control().closed.store(1, std::memory_order_release);
   arrivals_.event = true;
   announce();
   receive_.reset();

@@ -140,11 +140,15 @@ class Endpoint {
   bool request_wakeup();
   // Half of SO_SNDBUF is free in every ring.
   [[nodiscard]] bool has_send_space() const;
-  // Calls `wake(SendControl&)` for each ring whose waiting senders may go on.
+  // Calls `wake(SendControl&)` for each ring whose waiting senders may go on, or will never. Waiters and this change the same word, so one of them
+  // comes second: either they see the space, or they are seen here.
   template <class Wake>
   void wake_senders(Wake&& wake) {
     for (SendRing& ring : send_rings_) {
-      if (ring.memory->control().space_waiters.load(std::memory_order_acquire) != 0 && ring.has_space()) wake(ring.memory->control());
+      SendControl& control = ring.memory->control();
+      if (!ring.has_space() && !closed_) continue;
+      control.space_epoch.fetch_add(1, std::memory_order_acq_rel);
+      if (control.space_waiters.load(std::memory_order_acquire) != 0) wake(control);
     }
   }
 
@@ -197,6 +201,7 @@ class Endpoint {
   std::uint32_t overflow_ = 0;
   Arrivals arrivals_;
   bool has_news_ = false;
+  bool closed_ = false;
   Endpoint* previous_news_ = nullptr;
   Endpoint* next_news_ = nullptr;
 };
