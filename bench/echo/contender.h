@@ -1,7 +1,8 @@
-// One echo in memory, by several hosts: a frame goes in, the answer comes out. All get the same frames and do the same work, or say what they leave out.
+// One echo in memory, by several hosts: a frame goes in, the answer comes out. All get the same frames and do the same work, or say what they leave
+// out.
 //
-// Each contender is 10.0.0.2 with an echo on UDP 65433; the frames come from 10.0.0.1. A contender copies the request into memory of its own (as a link
-// would), and gives the answer for reading; nothing is written to a device.
+// Each contender is 10.0.0.2 with an echo on UDP 65433; the frames come from 10.0.0.1. A contender copies the request into memory of its own (as a
+// link would), and gives the answer for reading; nothing is written to a device.
 #pragma once
 #include <cstddef>
 #include <memory>
