@@ -81,6 +81,7 @@ class Engine {
   Result<std::uint32_t> add_link(std::unique_ptr<link::Link> link);
   [[nodiscard]] const link::Link* link(std::uint32_t interface) const;
   [[nodiscard]] stack::Stack& stack() { return *stack_; }
+  [[nodiscard]] FramePools& pools() { return pools_; }
   // What applications check a send against without asking.
   [[nodiscard]] const HostPage& host_page() const { return *host_page_; }
   [[nodiscard]] const EngineCounters& counters() const { return counters_; }

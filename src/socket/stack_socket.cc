@@ -203,8 +203,7 @@ Result<std::size_t> StackSocket::receive(std::span<Datagram> batch, Deadline dea
   for (;;) {
     if (client_.is_closed()) return failure(Call::receive, EBADF);
     if (const auto code = take_error()) return failure(Call::receive, *code);
-    const std::size_t count =
-        take == Take::peek ? (client_.peek(slots[0]) ? 1u : 0u) : client_.receive(std::span(slots).first(wanted.size()));
+    const std::size_t count = take == Take::peek ? (client_.peek(slots[0]) ? 1u : 0u) : client_.receive(std::span(slots).first(wanted.size()));
     for (std::size_t i = 0; i < count; ++i) fill(wanted[i], slots[i]);
     if (count != 0) return count;
     if (!wait_readable(deadline, take)) return failure(Call::receive, EAGAIN);
@@ -270,26 +269,64 @@ Result<void> StackSocket::set(Option option, int value) {
     stack::EndpointOptions& options = endpoint.options;
     const bool on = value != 0;
     switch (option) {
-      case Option::receive_buffer: endpoint.set_receive_limit(static_cast<std::uint64_t>(value) * 2); break;
-      case Option::send_buffer: endpoint.set_send_limit(static_cast<std::uint64_t>(value) * 2); break;
-      case Option::broadcast: broadcast_ = options.broadcast = on; break;
-      case Option::reuse_address: options.reuse_address = on; break;
-      case Option::reuse_port: options.reuse_port = on; break;
-      case Option::ttl: options.ttl = value; break;
-      case Option::tos: options.tos = static_cast<std::uint8_t>(value); break;
-      case Option::multicast_ttl: options.multicast_ttl = static_cast<std::uint8_t>(value == -1 ? 1 : value); break;
-      case Option::multicast_loop: options.multicast_loop = on; break;
-      case Option::pmtu_discovery: fragmentation_ = options.fragmentation = static_cast<stack::Fragmentation>(value); break;
-      case Option::no_checksum: options.no_checksum = on; break;
-      case Option::segment_size: segment_size_ = static_cast<std::uint16_t>(value); break;
-      case Option::receive_metadata: metadata_ = on; break;
-      case Option::timestamp: timestamp_ = options.timestamp = on; break;
-      case Option::receive_errors: options.receive_errors = on; break;
-      case Option::require_checksum: options.require_checksum = on; break;
-      case Option::multicast_all: options.multicast_all = on; break;
-      case Option::receive_ip_options: options.receive_ip_options = on; break;
-      case Option::segment_coalescing: break;
-      default: return Error{ENOPROTOOPT, "our stack does not have this option"};
+      case Option::receive_buffer:
+        endpoint.set_receive_limit(static_cast<std::uint64_t>(value) * 2);
+        break;
+      case Option::send_buffer:
+        endpoint.set_send_limit(static_cast<std::uint64_t>(value) * 2);
+        break;
+      case Option::broadcast:
+        broadcast_ = options.broadcast = on;
+        break;
+      case Option::reuse_address:
+        options.reuse_address = on;
+        break;
+      case Option::reuse_port:
+        options.reuse_port = on;
+        break;
+      case Option::ttl:
+        options.ttl = value;
+        break;
+      case Option::tos:
+        options.tos = static_cast<std::uint8_t>(value);
+        break;
+      case Option::multicast_ttl:
+        options.multicast_ttl = static_cast<std::uint8_t>(value == -1 ? 1 : value);
+        break;
+      case Option::multicast_loop:
+        options.multicast_loop = on;
+        break;
+      case Option::pmtu_discovery:
+        fragmentation_ = options.fragmentation = static_cast<stack::Fragmentation>(value);
+        break;
+      case Option::no_checksum:
+        options.no_checksum = on;
+        break;
+      case Option::segment_size:
+        segment_size_ = static_cast<std::uint16_t>(value);
+        break;
+      case Option::receive_metadata:
+        metadata_ = on;
+        break;
+      case Option::timestamp:
+        timestamp_ = options.timestamp = on;
+        break;
+      case Option::receive_errors:
+        options.receive_errors = on;
+        break;
+      case Option::require_checksum:
+        options.require_checksum = on;
+        break;
+      case Option::multicast_all:
+        options.multicast_all = on;
+        break;
+      case Option::receive_ip_options:
+        options.receive_ip_options = on;
+        break;
+      case Option::segment_coalescing:
+        break;
+      default:
+        return Error{ENOPROTOOPT, "our stack does not have this option"};
     }
     return {};
   });
@@ -302,33 +339,55 @@ Result<int> StackSocket::get(Option option) const {
 Result<int> StackSocket::ask(Option option, stack::Endpoint& endpoint) const {
   const stack::EndpointOptions& options = endpoint.options;
   switch (option) {
-    case Option::receive_buffer: return static_cast<int>(endpoint.receive_limit());
-    case Option::send_buffer: return static_cast<int>(endpoint.send_limit());
-    case Option::broadcast: return options.broadcast ? 1 : 0;
-    case Option::reuse_address: return options.reuse_address ? 1 : 0;
-    case Option::reuse_port: return options.reuse_port ? 1 : 0;
-    case Option::ttl: return options.ttl == -1 ? engine_.stack().config().ttl : options.ttl;
-    case Option::tos: return options.tos;
-    case Option::multicast_ttl: return options.multicast_ttl;
-    case Option::multicast_loop: return options.multicast_loop ? 1 : 0;
-    case Option::pmtu_discovery: return static_cast<int>(options.fragmentation);
-    case Option::no_checksum: return options.no_checksum ? 1 : 0;
-    case Option::segment_size: return segment_size_.load();
-    case Option::receive_metadata: return metadata_ ? 1 : 0;
-    case Option::timestamp: return options.timestamp ? 1 : 0;
-    case Option::receive_errors: return options.receive_errors ? 1 : 0;
-    case Option::require_checksum: return options.require_checksum ? 1 : 0;
-    case Option::multicast_all: return options.multicast_all ? 1 : 0;
-    case Option::receive_ip_options: return options.receive_ip_options ? 1 : 0;
-    case Option::segment_coalescing: return 0;
+    case Option::receive_buffer:
+      return static_cast<int>(endpoint.receive_limit());
+    case Option::send_buffer:
+      return static_cast<int>(endpoint.send_limit());
+    case Option::broadcast:
+      return options.broadcast ? 1 : 0;
+    case Option::reuse_address:
+      return options.reuse_address ? 1 : 0;
+    case Option::reuse_port:
+      return options.reuse_port ? 1 : 0;
+    case Option::ttl:
+      return options.ttl == -1 ? engine_.stack().config().ttl : options.ttl;
+    case Option::tos:
+      return options.tos;
+    case Option::multicast_ttl:
+      return options.multicast_ttl;
+    case Option::multicast_loop:
+      return options.multicast_loop ? 1 : 0;
+    case Option::pmtu_discovery:
+      return static_cast<int>(options.fragmentation);
+    case Option::no_checksum:
+      return options.no_checksum ? 1 : 0;
+    case Option::segment_size:
+      return segment_size_.load();
+    case Option::receive_metadata:
+      return metadata_ ? 1 : 0;
+    case Option::timestamp:
+      return options.timestamp ? 1 : 0;
+    case Option::receive_errors:
+      return options.receive_errors ? 1 : 0;
+    case Option::require_checksum:
+      return options.require_checksum ? 1 : 0;
+    case Option::multicast_all:
+      return options.multicast_all ? 1 : 0;
+    case Option::receive_ip_options:
+      return options.receive_ip_options ? 1 : 0;
+    case Option::segment_coalescing:
+      return 0;
     case Option::mtu: {
       const auto mtu = engine_.stack().udp().path_mtu(endpoint);
       if (!mtu) return mtu.error();
       return static_cast<int>(*mtu);
     }
-    case Option::error: return const_cast<stack::EndpointClient&>(client_).take_error();
-    case Option::overflow_count: return static_cast<int>(endpoint.overflow());
-    case Option::segment_fallbacks: return 0;
+    case Option::error:
+      return const_cast<stack::EndpointClient&>(client_).take_error();
+    case Option::overflow_count:
+      return static_cast<int>(endpoint.overflow());
+    case Option::segment_fallbacks:
+      return 0;
   }
   return Error{ENOPROTOOPT, "our stack does not have this option"};
 }
@@ -350,12 +409,18 @@ Result<void> StackSocket::change_membership(Membership kind, const IpAddress& gr
     stack::SocketGroups& groups = engine_.stack().udp().groups(endpoint);
     const Time now = engine_.now();
     switch (kind) {
-      case Membership::join: return multicast.join(groups, group, interface, now);
-      case Membership::leave: return multicast.leave(groups, group, interface, now);
-      case Membership::join_source: return multicast.join_source(groups, group, source, interface, now);
-      case Membership::leave_source: return multicast.leave_source(groups, group, source, interface, now);
-      case Membership::block_source: return multicast.block_source(groups, group, source, interface, now);
-      case Membership::unblock_source: return multicast.unblock_source(groups, group, source, interface, now);
+      case Membership::join:
+        return multicast.join(groups, group, interface, now);
+      case Membership::leave:
+        return multicast.leave(groups, group, interface, now);
+      case Membership::join_source:
+        return multicast.join_source(groups, group, source, interface, now);
+      case Membership::leave_source:
+        return multicast.leave_source(groups, group, source, interface, now);
+      case Membership::block_source:
+        return multicast.block_source(groups, group, source, interface, now);
+      case Membership::unblock_source:
+        return multicast.unblock_source(groups, group, source, interface, now);
     }
     return failure(Call::membership, EINVAL);
   });

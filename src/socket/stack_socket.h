@@ -1,9 +1,9 @@
 // The provider over our own stack: an endpoint of an engine, and the application's side of its rings.
 //
-// With a thread in the engine, calls wait on the endpoint's futex. Without one (Host::run_once() in the caller's loop), a call that has to wait runs the
-// loop itself until its deadline.
-// What Linux refuses at once is checked against the host page, in the caller's thread; everything else comes back as the socket's error.
-// close() marks the endpoint closed in the engine's thread, which wakes every waiting call; the rings live until the last call has left.
+// With a thread in the engine, calls wait on the endpoint's futex. Without one (Host::run_once() in the caller's loop), a call that has to wait runs
+// the loop itself until its deadline. What Linux refuses at once is checked against the host page, in the caller's thread; everything else comes back
+// as the socket's error. close() marks the endpoint closed in the engine's thread, which wakes every waiting call; the rings live until the last call
+// has left.
 //
 // Thread: any.  Allocates: at creation; per datagram nothing.
 #pragma once

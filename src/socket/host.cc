@@ -1,0 +1,341 @@
+#include <gannet/host.h>
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "engine/engine.h"
+#include "link/capture_file.h"
+#include "link/capture_link.h"
+#include "link/fault_link.h"
+#include "link/memory_link.h"
+#include "link/tap_link.h"
+#include "link/watch_link.h"
+#include "socket/host_state.h"
+#include "socket/stack_socket.h"
+#include "stack/udp.h"
+#include "wire/print.h"
+
+namespace gannet {
+
+struct SegmentState {
+  std::shared_ptr<link::MemorySegment> segment;
+};
+
+Segment::Segment(std::size_t mtu) : state_(std::make_shared<SegmentState>()) {
+  if (auto made = link::MemorySegment::create(mtu)) state_->segment = std::move(*made);
+}
+Segment::~Segment() = default;
+Segment::Segment(const Segment&) = default;
+Segment& Segment::operator=(const Segment&) = default;
+
+namespace {
+
+// "ADDR/LEN[,gw=ADDR]".
+struct Addressing {
+  IpAddress ip;
+  std::uint8_t prefix = 0;
+  std::optional<IpAddress> gateway;
+};
+
+Result<Addressing> parse_addressing(std::string_view text) {
+  Addressing addressing;
+  const std::size_t comma = text.find(',');
+  const std::string_view network = text.substr(0, comma);
+  const std::size_t slash = network.find('/');
+  if (slash == std::string_view::npos) {
+    return Error{EINVAL, "a host needs an address and the length of its network's prefix: ADDR/LEN, for instance 10.7.0.2/24"};
+  }
+  const auto ip = IpAddress::parse(network.substr(0, slash));
+  if (!ip) return ip.error();
+  if (!ip->is_ipv4()) return Error{EAFNOSUPPORT, "a host of ours speaks IPv4: give it an IPv4 address"};
+  const std::string_view length = network.substr(slash + 1);
+  const auto [end, bad] = std::from_chars(length.data(), length.data() + length.size(), addressing.prefix);
+  if (bad != std::errc{} || end != length.data() + length.size() || addressing.prefix < 1 || addressing.prefix > 32) {
+    return Error{EINVAL, "the length of an IPv4 prefix is 1 to 32, as in 10.7.0.2/24"};
+  }
+  addressing.ip = *ip;
+  if (comma == std::string_view::npos) return addressing;
+
+  const std::string_view rest = text.substr(comma + 1);
+  if (!rest.starts_with("gw=")) return Error{EINVAL, "after the address only ,gw=ADDR may follow: the router to other networks"};
+  const auto gateway = IpAddress::parse(rest.substr(3));
+  if (!gateway) return gateway.error();
+  addressing.gateway = *gateway;
+  return addressing;
+}
+
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  while (::getrandom(&number, sizeof number, 0) != sizeof number) {
+  }
+  return number;
+}
+
+// A packet's drop tells bytes from the frame's start or from the IP header on; a MAC address that is a station's never begins like one.
+bool begins_with_ip(std::span<const std::byte> bytes) { return !bytes.empty() && std::to_integer<unsigned>(bytes[0]) == 0x45; }
+
+}  // namespace
+
+Host::State::~State() {
+  if (engine) {
+    engine->stop();
+    engine->stack().fates().observer = {};
+  }
+  served.clear();
+  const Time end = engine ? engine->now() : Time{};
+  engine.reset();
+  if (capture) static_cast<void>(capture->close(end));
+}
+
+void Host::State::packet_dropped(std::span<const std::byte> bytes, Drop reason) {
+  if (capture && !bytes.empty()) {
+    capture->capture().take(begins_with_ip(bytes) ? capture_ip : capture_ethernet, bytes, engine->now(), {.drop = reason});
+  }
+  if (!options.on_packet) return;
+  line.clear();
+  if (begins_with_ip(bytes)) {
+    wire::print_packet(bytes, line);
+  } else if (!bytes.empty()) {
+    wire::print_frame(bytes, line);
+  }
+  line += bytes.empty() ? "dropped: " : " dropped: ";
+  line += name_of(reason);
+  options.on_packet(line);
+}
+
+// Builds, from the wire up: capture, faults, what people watch.
+Result<std::unique_ptr<link::Link>> Host::State::dress(std::unique_ptr<link::Link> link) {
+  if (!options.capture_file.empty()) {
+    const auto real_time = std::chrono::system_clock::now().time_since_epoch();
+    const auto offset = std::chrono::duration_cast<Duration>(real_time) - engine->now().time_since_epoch();
+    auto file = link::CaptureFile::open(options.capture_file, offset);
+    if (!file) return file.error();
+    capture = std::move(*file);
+    capture_ethernet = capture->capture().add_interface(link->caps().name, link->caps().ethernet);
+    capture_ip = capture->capture().add_interface("dropped packets", false);
+    link = std::make_unique<link::CaptureLink>(std::move(link), capture->capture(), capture_ethernet);
+  }
+  if (!options.in.is_none() || !options.out.is_none()) {
+    auto faults = link::FaultLink::create(std::move(link), options.in, options.out, engine->pools());
+    if (!faults) return faults.error();
+    if (capture) (*faults)->capture_drops(capture->capture(), capture_ethernet);
+    link = std::move(*faults);
+  }
+  if (options.on_packet) {
+    auto watch = [this](bool, std::span<const std::byte> frame, Time) {
+      line.clear();
+      wire::print_frame(frame, line);
+      options.on_packet(line);
+    };
+    link = std::make_unique<link::WatchLink>(std::move(link), std::move(watch));
+  }
+  return link;
+}
+
+Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std::string_view addressing_text, const MakeLink& make_link) {
+  const auto addressing = parse_addressing(addressing_text);
+  if (!addressing) return addressing.error();
+  auto state = std::make_unique<State>();
+  state->options = std::move(wanted);
+  HostOptions& options = state->options;
+  const auto held = (options.in.is_none() ? 0 : options.in.held_packets) + (options.out.is_none() ? 0 : options.out.held_packets);
+  engine::EngineSetup setup;
+  setup.small_frames = options.small_frames + held;
+  setup.large_frames = options.large_frames;
+  setup.stack.arp_probe = options.arp_probe.count() != 0;
+  setup.seed = options.seed;
+  setup.spin = options.spin;
+  auto engine = engine::Engine::create(setup);
+  if (!engine) return engine.error();
+  state->engine = std::move(*engine);
+
+  auto link = make_link();
+  if (!link) return link.error();
+  auto dressed = state->dress(std::move(*link));
+  if (!dressed) return dressed.error();
+  stack::Stack& stack = state->engine->stack();
+  const auto interface = state->engine->call([&] { return state->engine->add_link(std::move(*dressed)); });
+  if (!interface) return interface.error();
+  const auto added = state->engine->call([&] { return stack.add_address(*interface, addressing->ip, addressing->prefix, state->engine->now()); });
+  if (!added) return added.error();
+  if (addressing->gateway) {
+    const stack::Route route{.network = IpAddress::any(Family::ipv4), .prefix = 0, .gateway = *addressing->gateway, .interface = *interface};
+    const auto routed = state->engine->call([&] { return stack.add_route(route); });
+    if (!routed) return Error{routed.error().code, "the gateway must be an address of the host's own network"};
+  }
+  if (state->capture || options.on_packet) {
+    stack.fates().observer = {
+        [](void* self, std::span<const std::byte> bytes, Drop reason) { static_cast<State*>(self)->packet_dropped(bytes, reason); }, state.get()};
+  }
+  state->address = addressing->ip;
+  state->interface = *interface;
+  return state;
+}
+
+Result<Host> Host::open(std::string_view via, HostOptions options) {
+  if (!via.starts_with("tap:")) return Error{EINVAL, "a host is on a link: tap:NAME,ADDR/LEN[,gw=ADDR], for instance tap:gannet0,10.7.0.2/24"};
+  via.remove_prefix(4);
+  const std::size_t comma = via.find(',');
+  if (comma == std::string_view::npos)
+    return Error{EINVAL, "a TAP host needs a name and an address: tap:NAME,ADDR/LEN, for instance tap:gannet0,10.7.0.2/24"};
+  const std::string_view name = via.substr(0, comma);
+  auto state = State::create(std::move(options), via.substr(comma + 1), [&]() -> Result<std::unique_ptr<link::Link>> {
+    auto tap = link::TapLink::open(name, link::local_mac(random_number()));
+    if (!tap) return tap.error();
+    return std::unique_ptr<link::Link>(std::move(*tap));
+  });
+  if (!state) return state.error();
+  return Host(std::move(*state));
+}
+
+Result<Host> Host::open(const Segment& segment, std::string_view address, HostOptions options) {
+  if (!segment.state_->segment) return Error{EINVAL, "a segment's MTU is 68 to 65,535 bytes"};
+  auto state = State::create(std::move(options), address, [&]() -> Result<std::unique_ptr<link::Link>> {
+    auto port = segment.state_->segment->attach();
+    if (!port) return port.error();
+    return std::unique_ptr<link::Link>(std::move(*port));
+  });
+  if (!state) return state.error();
+  return Host(std::move(*state));
+}
+
+Host::Host(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Host::Host(Host&&) noexcept = default;
+Host& Host::operator=(Host&&) noexcept = default;
+Host::~Host() = default;
+
+Result<void> Host::start() { return state_->engine->start(); }
+void Host::stop() { state_->engine->stop(); }
+
+Result<void> Host::run_once(Deadline deadline) {
+  if (state_->engine->has_thread()) return Error{EBUSY, "the host runs in a thread of its own: stop() it before running it here"};
+  state_->engine->run_once(deadline.at());
+  return {};
+}
+
+IpAddress Host::address() const { return state_->address; }
+std::uint32_t Host::interface() const { return state_->interface; }
+
+// Handlers.
+
+struct RequestAccess {
+  static Request make(stack::Delivery& delivery, void* context) {
+    Request request;
+    request.data = delivery.payload;
+    request.peer = delivery.peer;
+    request.local = delivery.local;
+    request.interface = delivery.ip.interface;
+    request.ttl = delivery.ip.hop_limit;
+    request.tos = delivery.ip.tos;
+    request.context_ = context;
+    return request;
+  }
+};
+
+namespace {
+
+// What a Request needs to answer: alive while its handler runs.
+struct Answering {
+  stack::Udp& udp;
+  stack::Endpoint& endpoint;
+  stack::Delivery& delivery;
+};
+
+}  // namespace
+
+void Request::reply(std::size_t size) {
+  auto& to = *static_cast<Answering*>(context_);
+  static_cast<void>(to.udp.reply(to.endpoint, to.delivery, size));
+}
+
+void Request::reply(std::span<const std::byte> bytes) {
+  auto& to = *static_cast<Answering*>(context_);
+  if (bytes.size() > data.size() + to.delivery.frame->tailroom()) {
+    // Longer than the frame has room for: sent like any other datagram.
+    stack::SendRequest request{.header = {}, .payload = bytes};
+    request.header.peer = peer;
+    request.header.local = local;
+    static_cast<void>(to.udp.send(to.endpoint, request, to.delivery.now));
+    return;
+  }
+  std::copy(bytes.begin(), bytes.end(), data.data());
+  static_cast<void>(to.udp.reply(to.endpoint, to.delivery, bytes.size()));
+}
+
+Result<void> Host::serve(const Address& local, Handler handler) {
+  engine::Engine& engine = *state_->engine;
+  auto served = std::make_unique<State::Served>(State::Served{engine.stack().udp(), std::move(handler)});
+  const auto bound = engine.call([&]() -> Result<void> {
+    const auto endpoint = engine.open_endpoint();
+    if (!endpoint) return endpoint.error();
+    (*endpoint)->handler = {[](void* self, stack::Endpoint& e, stack::Delivery& delivery) {
+                              auto& here = *static_cast<State::Served*>(self);
+                              Answering answering{here.udp, e, delivery};
+                              Request request = RequestAccess::make(delivery, &answering);
+                              here.handler(request);
+                            },
+                            served.get()};
+    auto done = engine.stack().udp().bind(**endpoint, local);
+    if (!done) engine.close_endpoint(**endpoint);
+    return done;
+  });
+  if (!bound) return bound.error().why != nullptr ? bound.error() : socket::failure(socket::Call::bind, bound.error().code);
+  state_->served.push_back(std::move(served));
+  return {};
+}
+
+// What is counted.
+
+std::vector<Count> Host::counters() const {
+  const stack::IpCounters& ip = state_->engine->stack().counters();
+  const stack::UdpCounters& udp = state_->engine->stack().udp().counters();
+  const stack::Fates& fates = state_->engine->stack().fates();
+  std::vector<Count> all{
+      {"udp_in_datagrams", udp.in_datagrams.value()},
+      {"udp_no_ports", udp.no_ports.value()},
+      {"udp_in_errors", udp.in_errors.value()},
+      {"udp_out_datagrams", udp.out_datagrams.value()},
+      {"ip_in_receives", ip.in_receives.value()},
+      {"ip_in_delivers", ip.in_delivers.value()},
+      {"ip_out_requests", ip.out_requests.value()},
+      {"ip_reasm_reqds", ip.reassembly_required.value()},
+      {"ip_reasm_oks", ip.reassembly_done.value()},
+      {"ip_reasm_fails", ip.reassembly_failed.value()},
+      {"ip_out_frag_reqds", ip.out_fragment_required.value()},
+      {"ip_out_frag_creates", ip.out_fragments_created.value()},
+      {"icmp_in_msgs", ip.icmp_in_messages.value()},
+      {"icmp_in_errors", ip.icmp_in_errors.value()},
+      {"icmp_out_msgs", ip.icmp_out_messages.value()},
+      {"frames_in", ip.frames_in.value()},
+      {"frames_out", ip.frames_out.value()},
+      {"frames_delivered", fates.delivered_count()},
+      {"frames_consumed", fates.consumed_count()},
+  };
+  std::erase_if(all, [](const Count& count) { return count.value == 0; });
+  return all;
+}
+
+std::vector<Count> Host::drops() const {
+  std::vector<Count> all;
+  for (std::size_t i = 0; i < drop_count; ++i) {
+    const auto reason = static_cast<Drop>(i);
+    std::uint64_t value = state_->engine->stack().fates().dropped_count(reason);
+    for (const link::Link* link = state_->engine->link(state_->interface); link != nullptr; link = link->wrapped()) {
+      value += link->counters().drops[i].value();
+    }
+    if (value != 0) all.push_back({std::string(name_of(reason)), value});
+  }
+  return all;
+}
+
+Result<Socket> Socket::open(Host& host, Family family) {
+  if (family != Family::ipv4) return Error{EAFNOSUPPORT, "a host of ours speaks IPv4: open the socket with Family::ipv4"};
+  auto provider = socket::StackSocket::open(*host.state_->engine);
+  if (!provider) return provider.error();
+  return Socket(std::move(*provider));
+}
+
+}  // namespace gannet
