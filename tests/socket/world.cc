@@ -2,6 +2,10 @@
 
 namespace gannet::tests {
 
-std::vector<WorldKind> worlds() { return kernel_worlds(); }
+std::vector<WorldKind> worlds() {
+  std::vector<WorldKind> all = kernel_worlds();
+  std::ranges::move(gannet_worlds(), std::back_inserter(all));
+  return all;
+}
 
 }  // namespace gannet::tests

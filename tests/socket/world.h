@@ -51,6 +51,7 @@ struct WorldKind {
 inline void PrintTo(const WorldKind& kind, std::ostream* out) { *out << kind.name; }
 
 std::vector<WorldKind> kernel_worlds();
+std::vector<WorldKind> gannet_worlds();
 std::vector<WorldKind> worlds();  // all of them
 
 class SocketTest : public ::testing::TestWithParam<WorldKind> {

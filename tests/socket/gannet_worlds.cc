@@ -1,0 +1,98 @@
+// Our own worlds: two of our hosts on a segment in memory, one of our hosts with itself, and a host of ours on a TAP with the kernel at the other
+// end.
+#include <net/if.h>
+
+#include <optional>
+
+#include <gannet/host.h>
+
+#include "socket/world.h"
+#include "support/network.h"
+
+namespace gannet::tests {
+namespace {
+
+Host started(Result<Host> host) {
+  host.value().start().value();
+  return std::move(*host);
+}
+
+class Memory final : public World {
+ public:
+  Memory() : host_a_(started(Host::open(segment_, "10.77.0.1/24"))), host_b_(started(Host::open(segment_, "10.77.0.2/24"))) {
+    a = host_a_.address();
+    b = host_b_.address();
+    interface_a = host_a_.interface();
+    interface_b = host_b_.interface();
+    broadcast = IpAddress::ipv4(10, 77, 0, 255);
+  }
+  Result<Socket> open_a(Family family) override { return Socket::open(host_a_, family); }
+  Result<Socket> open_b(Family family) override { return Socket::open(host_b_, family); }
+
+ private:
+  Segment segment_;
+  Host host_a_, host_b_;
+};
+
+class OwnLoopback final : public World {
+ public:
+  OwnLoopback() : host_(started(Host::open(Segment(), "10.77.0.1/24"))) {
+    a = b = IpAddress::ipv4(127, 0, 0, 1);
+    interface_a = interface_b = 1;
+    broadcast = IpAddress::ipv4(127, 255, 255, 255);
+    one_host = on_loopback = true;
+  }
+  Result<Socket> open_a(Family family) override { return Socket::open(host_, family); }
+  Result<Socket> open_b(Family family) override { return Socket::open(host_, family); }
+
+ private:
+  Host host_;
+};
+
+// 10.78.0.1 the kernel's end of a TAP interface; 10.78.0.2 a host of ours. Which of them is a depends on the test's turn.
+class Tap final : public World {
+ public:
+  Tap(const std::string& name, bool ours_is_a, std::string& why_not) : ours_is_a_(ours_is_a) {
+    auto host = Host::open("tap:" + name + ",10.78.0.2/24");
+    if (!host) {
+      why_not = host.error().message();
+      return;
+    }
+    host_.emplace(std::move(*host));
+    why_not = run_ip("addr add 10.78.0.1/24 brd + dev " + name);
+    host_->start().value();
+    const auto kernel = IpAddress::ipv4(10, 78, 0, 1);
+    const std::uint32_t kernel_interface = ::if_nametoindex(name.c_str());
+    a = ours_is_a ? host_->address() : kernel;
+    b = ours_is_a ? kernel : host_->address();
+    interface_a = ours_is_a ? host_->interface() : kernel_interface;
+    interface_b = ours_is_a ? kernel_interface : host_->interface();
+    broadcast = IpAddress::ipv4(10, 78, 0, 255);
+  }
+  Result<Socket> open_a(Family family) override { return open(ours_is_a_, family); }
+  Result<Socket> open_b(Family family) override { return open(!ours_is_a_, family); }
+
+ private:
+  Result<Socket> open(bool ours, Family family) { return ours ? Socket::open(*host_, family) : Socket::open(family); }
+
+  bool ours_is_a_;
+  std::optional<Host> host_;
+};
+
+std::unique_ptr<World> make_tap(const char* name, bool ours_is_a, std::string& why_not) {
+  why_not = enter_private_network();
+  if (!why_not.empty()) return nullptr;
+  auto world = std::make_unique<Tap>(name, ours_is_a, why_not);
+  return why_not.empty() ? std::move(world) : nullptr;
+}
+
+}  // namespace
+
+std::vector<WorldKind> gannet_worlds() {
+  return {{"memory", [](std::string&) { return std::make_unique<Memory>(); }},
+          {"own_loopback", [](std::string&) { return std::make_unique<OwnLoopback>(); }},
+          {"tap_ours_to_kernel", [](std::string& why_not) { return make_tap("suite_tap0", true, why_not); }},
+          {"tap_kernel_to_ours", [](std::string& why_not) { return make_tap("suite_tap1", false, why_not); }}};
+}
+
+}  // namespace gannet::tests
