@@ -124,6 +124,7 @@ std::optional<HostView::Destination> HostView::find(const IpAddress& dst, std::u
 // As IpLayer::find_path() decides, in its order: our own address, a broadcast address, then the longest prefix.
 std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const {
   if (dst.is_any()) return std::nullopt;
+  if (dst.is_multicast() && interface == stack::loopback_index) return Destination{true, stack::PathKind::multicast, stack::loopback_mtu};
   HostEntry best;
   bool found = false;
   bool has_interface = false;

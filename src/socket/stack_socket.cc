@@ -10,6 +10,8 @@ namespace {
 
 using engine::Moment;
 
+constexpr std::size_t max_segments = 128;  // of one record, as Linux's UDP_MAX_SEGMENTS
+
 Error explained(Call call, const Error& error) { return error.why != nullptr ? error : failure(call, error.code); }
 
 }  // namespace
@@ -18,6 +20,9 @@ template <class Work>
 auto StackSocket::in_engine(Call call, Work&& work) const -> std::invoke_result_t<Work&, stack::Endpoint&> {
   auto answer = engine_.call([&]() -> std::invoke_result_t<Work&, stack::Endpoint&> {
     if (endpoint_ == nullptr) return failure(call, EBADF);
+    // What was sent before goes out as the socket was then.
+    while (engine_.stack().udp().flush(*endpoint_, engine_.now(), max_batch) != 0) {
+    }
     return work(*endpoint_);
   });
   if (!answer) return explained(call, answer.error());
@@ -57,7 +62,10 @@ Result<void> StackSocket::bind(const Address& local) {
   if (!local.ip.is_ipv4()) return failure(Call::bind, EAFNOSUPPORT);
   return in_engine(Call::bind, [&](stack::Endpoint& endpoint) {
     auto bound = engine_.stack().udp().bind(endpoint, local);
-    if (bound) bound_ = true;
+    if (bound) {
+      bound_ = true;
+      bound_port_ = endpoint.local.port;
+    }
     return bound;
   });
 }
@@ -66,7 +74,10 @@ Result<void> StackSocket::connect(const Address& peer) {
   if (!peer.ip.is_ipv4()) return failure(Call::connect, EAFNOSUPPORT);
   return in_engine(Call::connect, [&](stack::Endpoint& endpoint) {
     auto connected = engine_.stack().udp().connect(endpoint, peer);
-    if (connected) bound_ = connected_ = true;
+    if (connected) {
+      peer_ = std::uint64_t{peer.ip.number()} << 16 | peer.port;
+      bound_ = true;
+    }
     return connected;
   });
 }
@@ -74,7 +85,11 @@ Result<void> StackSocket::connect(const Address& peer) {
 Result<void> StackSocket::disconnect() {
   return in_engine(Call::connect, [&](stack::Endpoint& endpoint) -> Result<void> {
     engine_.stack().udp().disconnect(endpoint);
-    connected_ = false;
+    peer_ = 0;
+    // A port that bind() chose is given back, as on Linux. A bound address stays bound here.
+    if (endpoint.local.port == 0 && bound_port_ != 0) {
+      if (auto bound = engine_.stack().udp().bind(endpoint, {endpoint.local.ip, bound_port_}); !bound) return bound;
+    }
     bound_ = endpoint.local.port != 0;
     return {};
   });
@@ -117,7 +132,7 @@ class StackSocket::Outbox {
       slot.header.interface = datagram.interface;
       slot.header.hop_limit = static_cast<std::int16_t>(datagram.ttl);
       slot.header.tos = static_cast<std::int16_t>(datagram.tos);
-      slot.header.segment_size = segment_size_of(socket, datagram);
+      slot.header.segment_size = socket.segment_size_of(datagram);
       slot.payload = datagram.data;
     }
   }
@@ -127,20 +142,24 @@ class StackSocket::Outbox {
   Error error{0, nullptr};
 
  private:
-  static std::uint16_t segment_size_of(const StackSocket& socket, const Outgoing& datagram) {
-    const std::uint16_t size = datagram.segment_size != 0 ? datagram.segment_size : socket.segment_size_.load(std::memory_order_relaxed);
-    return datagram.data.size() > size ? size : std::uint16_t{0};
-  }
   static Result<void> socket_check(const StackSocket& socket, const Outgoing& datagram) {
     if (const auto good = check(datagram, Family::ipv4); !good) return good;
-    if (datagram.to.port == 0) {
-      if (!socket.connected_.load(std::memory_order_relaxed)) return failure(Call::send, EDESTADDRREQ);
-      return {};  // connect() has checked the peer, but for the size
+    Address to = datagram.to;
+    if (to.port == 0) {
+      const std::uint64_t peer = socket.peer_.load(std::memory_order_relaxed);
+      if (peer == 0) return failure(Call::send, EDESTADDRREQ);
+      to = {IpAddress::ipv4(static_cast<std::uint32_t>(peer >> 16)), static_cast<std::uint16_t>(peer)};
     }
-    const auto allowed = engine::check_send(socket.host_, {.to = datagram.to,
+    if (!datagram.source.ip.is_any()) {
+      const auto source = socket.host_.find(datagram.source.ip, 0);
+      if (source && source->kind != stack::PathKind::local) return Error{EINVAL, "the source is not an address of this host"};
+    }
+    const std::uint16_t segment_size = socket.segment_size_of(datagram);
+    if (segment_size != 0 && datagram.data.size() > max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
+    const auto allowed = engine::check_send(socket.host_, {.to = to,
                                                            .payload_size = datagram.data.size(),
                                                            .ip_options_size = 0,
-                                                           .segment_size = segment_size_of(socket, datagram),
+                                                           .segment_size = segment_size,
                                                            .interface = datagram.interface,
                                                            .broadcast = socket.broadcast_.load(std::memory_order_relaxed),
                                                            .fragmentation = socket.fragmentation_.load(std::memory_order_relaxed)});
@@ -155,7 +174,10 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, Deadline 
   if (client_.is_closed()) return failure(Call::send, EBADF);
   if (const auto code = take_error()) return failure(Call::send, *code);
   Outbox outbox(*this, batch);
-  if (outbox.count == 0) return outbox.error;
+  if (outbox.count == 0) {
+    if (outbox.error.code == EMSGSIZE && segment_size_of(batch[0]) != 0) return send_pieces(batch[0], deadline);
+    return outbox.error;
+  }
   if (!bound_.load(std::memory_order_relaxed)) {
     if (const auto bound = bind_automatically(); !bound) return bound.error();
   }
@@ -171,6 +193,25 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, Deadline 
   }
 }
 
+// Segments that no packet has room for, or more of them than one record may have: one by one, fragmented where that is allowed.
+Result<std::size_t> StackSocket::send_pieces(const Outgoing& datagram, Deadline deadline) {
+  segment_fallbacks_.fetch_add(1, std::memory_order_relaxed);
+  Outgoing piece = datagram;
+  const std::uint16_t size = segment_size_of(datagram);
+  for (std::span<const std::byte> rest = datagram.data; !rest.empty(); rest = rest.subspan(piece.data.size())) {
+    piece.data = rest.first(std::min<std::size_t>(size, rest.size()));
+    piece.segment_size = size;  // no less than the piece, so that it is not cut again
+    const auto sent = send(std::span(&piece, 1), deadline);
+    if (!sent) return sent.error();
+  }
+  return std::size_t{1};
+}
+
+std::uint16_t StackSocket::segment_size_of(const Outgoing& datagram) const {
+  const std::uint16_t size = datagram.segment_size != 0 ? datagram.segment_size : segment_size_.load(std::memory_order_relaxed);
+  return datagram.data.size() > size ? size : std::uint16_t{0};
+}
+
 Result<void> StackSocket::bind_automatically() {
   return in_engine(Call::send, [&](stack::Endpoint& endpoint) -> Result<void> {
     if (endpoint.local.port == 0) {
@@ -184,7 +225,7 @@ Result<void> StackSocket::bind_automatically() {
 std::optional<int> StackSocket::take_error() {
   if (!client_.has_pending_error()) return std::nullopt;
   const int code = client_.take_error();
-  if (code == 0 || !connected_.load(std::memory_order_relaxed)) return std::nullopt;
+  if (code == 0 || peer_.load(std::memory_order_relaxed) == 0) return std::nullopt;
   return code;
 }
 
@@ -263,8 +304,8 @@ Result<SocketError> StackSocket::receive_error() {
 // Options and groups.
 
 Result<void> StackSocket::set(Option option, int value) {
-  if (option == Option::segment_coalescing && value != 0) return Error{ENOPROTOOPT, "our stack hands datagrams over one by one"};
   if (const auto good = check(option, value); !good) return good;
+  if (option == Option::segment_coalescing && value != 0) return Error{ENOPROTOOPT, "our stack hands datagrams over one by one"};
   return in_engine(Call::option, [&](stack::Endpoint& endpoint) -> Result<void> {
     stack::EndpointOptions& options = endpoint.options;
     const bool on = value != 0;
@@ -387,7 +428,7 @@ Result<int> StackSocket::ask(Option option, stack::Endpoint& endpoint) const {
     case Option::overflow_count:
       return static_cast<int>(endpoint.overflow());
     case Option::segment_fallbacks:
-      return 0;
+      return static_cast<int>(segment_fallbacks_.load(std::memory_order_relaxed));
   }
   return Error{ENOPROTOOPT, "our stack does not have this option"};
 }
@@ -428,7 +469,7 @@ Result<void> StackSocket::change_membership(Membership kind, const IpAddress& gr
 
 Result<void> StackSocket::set_multicast_interface(std::uint32_t interface) {
   return in_engine(Call::membership, [&](stack::Endpoint& endpoint) -> Result<void> {
-    if (interface != 0 && engine_.stack().interfaces().find(interface) == nullptr) return failure(Call::membership, ENODEV);
+    if (interface != 0 && engine_.stack().interfaces().find(interface) == nullptr) return Error{EADDRNOTAVAIL, "no interface has this index"};
     endpoint.options.multicast_interface = interface;
     return {};
   });

@@ -54,6 +54,8 @@ class StackSocket final : public Provider {
   template <class Work>
   auto in_engine(Call call, Work&& work) const -> std::invoke_result_t<Work&, stack::Endpoint&>;
 
+  Result<std::size_t> send_pieces(const Outgoing& datagram, Deadline deadline);
+  [[nodiscard]] std::uint16_t segment_size_of(const Outgoing& datagram) const;
   Result<void> bind_automatically();
   // A pending error that is this call's to report (connected sockets), as on Linux.
   std::optional<int> take_error();
@@ -72,9 +74,12 @@ class StackSocket final : public Provider {
   stack::EndpointClient client_;
 
   // What sends and receives need of the options, so that they need not ask.
-  std::atomic<bool> bound_ = false, connected_ = false, broadcast_ = false, metadata_ = true, timestamp_ = false;
+  std::atomic<std::uint64_t> peer_ = 0;  // address and port as one number; 0: not connected
+  std::atomic<bool> bound_ = false, broadcast_ = false, metadata_ = true, timestamp_ = false;
   std::atomic<stack::Fragmentation> fragmentation_ = stack::Fragmentation::want;
   std::atomic<std::uint16_t> segment_size_ = 0;
+  std::atomic<std::uint32_t> segment_fallbacks_ = 0;
+  std::uint16_t bound_port_ = 0;  // that bind() took; the engine thread's
 
   std::mutex bell_mutex_;  // the first fd() makes the bell
   Fd bell_fd_;

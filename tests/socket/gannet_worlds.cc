@@ -39,7 +39,6 @@ class OwnLoopback final : public World {
   OwnLoopback() : host_(started(Host::open(Segment(), "10.77.0.1/24"))) {
     a = b = IpAddress::ipv4(127, 0, 0, 1);
     interface_a = interface_b = 1;
-    broadcast = IpAddress::ipv4(127, 255, 255, 255);
     one_host = on_loopback = true;
   }
   Result<Socket> open_a(Family family) override { return Socket::open(host_, family); }
