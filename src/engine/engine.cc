@@ -69,6 +69,7 @@ Engine::~Engine() {
   for (Seat& seat : seats_) {
     if (seat.endpoint != nullptr) close_endpoint(*seat.endpoint);
   }
+  interposers_.clear();
   stack_.reset();  // gives its frames back
   ports_.clear();
 }
@@ -134,10 +135,7 @@ bool Engine::round() {
   bool busy = wakeup_.clear();
   if (busy) mailbox_.run();
   for (Port& port : ports_) busy |= receive(port);
-  if (stack_->next_wakeup() <= now_) {
-    stack_->advance(now_);
-    busy = true;
-  }
+  busy |= advance();
   busy |= take_notified();
   busy |= send_datagrams();
   busy |= ring_bells();
@@ -151,6 +149,19 @@ bool Engine::receive(Port& port) {
   const std::size_t count = port.link->receive(frames, pools_, now_);
   for (Frame& frame : std::span(frames).first(count)) stack_->input(port.interface, std::move(frame), now_);
   return count != 0;
+}
+
+// What has come due.
+bool Engine::advance() {
+  bool any = false;
+  for (const auto& interposer : interposers_) {
+    if (interposer->next_wakeup() > now_) continue;
+    interposer->advance(now_);
+    any = true;
+  }
+  if (stack_->next_wakeup() > now_) return any;
+  stack_->advance(now_);
+  return true;
 }
 
 // Sockets whose applications said that they have something to send.
@@ -179,7 +190,7 @@ bool Engine::send_datagrams() {
   for (std::size_t i = 0; i < active_.size() && has_output_room();) {
     const std::uint32_t slot = active_[i];
     Seat& seat = seats_[slot];
-    if (stack_->udp().flush(*seat.endpoint, now_, link::batch_size) != 0) {
+    if (flush(seat) != 0) {
       seat.idle = 0;
       wake_senders(*seat.endpoint);
       if (seat.bell) seat.bell->sent(*seat.endpoint);
@@ -193,6 +204,11 @@ bool Engine::send_datagrams() {
     ++i;
   }
   return any;
+}
+
+std::size_t Engine::flush(Seat& seat) {
+  if (seat.interposer != nullptr) return seat.interposer->flush(*seat.endpoint, now_, link::batch_size);
+  return stack_->udp().flush(*seat.endpoint, now_, link::batch_size);
 }
 
 // While a link takes less than is sent, datagrams wait in the send rings, where SO_SNDBUF holds their senders back, rather than die in a full queue.
@@ -231,6 +247,7 @@ bool Engine::send_frames(Port& port) {
 
 Time Engine::next_wakeup() const {
   Time next = stack_->next_wakeup();
+  for (const auto& interposer : interposers_) next = std::min(next, interposer->next_wakeup());
   for (const Port& port : ports_) {
     next = std::min(next, port.link->next_wakeup());
     if (port.waits_for_room && port.fd < 0) next = std::min(next, now_ + retry_blind);
@@ -325,13 +342,14 @@ Result<stack::Endpoint*> Engine::open_endpoint() {
 void Engine::close_endpoint(stack::Endpoint& endpoint) {
   const std::uint32_t slot = endpoint.slot;
   // What the application sent before it closed still goes out, as on Linux.
-  for (std::size_t i = 0; i < flushes_at_close && stack_->udp().flush(endpoint, now_, link::batch_size) != 0; ++i) {
+  for (std::size_t i = 0; i < flushes_at_close && flush(seats_[slot]) != 0; ++i) {
     for (Port& port : ports_) send_frames(port);
   }
   endpoint.close();
   ring_bells();
   wake_senders(endpoint);
   close_bell(seats_[slot]);
+  if (seats_[slot].interposer != nullptr) seats_[slot].interposer->detach(endpoint);
   stack_->udp().close(endpoint, now_);
   seats_[slot] = {};
   std::erase(active_, slot);
@@ -368,6 +386,19 @@ void Engine::handle_bell(std::uint32_t slot, std::uint32_t events) {
     static_cast<void>(watch(seat.bell->fd(), tag_of(Tag::bell, slot), EPOLLIN | EPOLLOUT | EPOLLET, true));
     seat.bell->recheck(*seat.endpoint);  // for what was taken before
   }
+}
+
+Result<Interposer*> Engine::add_interposer(const InterposerSetup& setup) {
+  auto interposer = Interposer::create(setup, pools_, stack_->udp());
+  if (!interposer) return interposer.error();
+  interposers_.push_back(std::move(*interposer));
+  return interposers_.back().get();
+}
+
+Result<void> Engine::interpose(stack::Endpoint& endpoint, Interposer& interposer) {
+  if (auto attached = interposer.attach(endpoint); !attached) return attached;
+  seats_[endpoint.slot].interposer = &interposer;
+  return {};
 }
 
 void Engine::notify_sends(std::uint32_t slot) {

@@ -30,6 +30,7 @@
 #include "base/time.h"
 #include "engine/doorbell.h"
 #include "engine/host_page.h"
+#include "engine/interposer.h"
 #include "engine/mailbox.h"
 #include "engine/wakeup.h"
 #include "link/link.h"
@@ -91,6 +92,9 @@ class Engine {
   void close_endpoint(stack::Endpoint& endpoint);
   // A descriptor that is readable when the socket has something (docs/READINESS.md). The application's end. EEXIST while there is one.
   Result<Fd> open_bell(stack::Endpoint& endpoint);
+  // Faults and a capture between sockets and the stack; the interposer lives as long as the engine. EINVAL, EBUSY: see Interposer.
+  Result<Interposer*> add_interposer(const InterposerSetup& setup);
+  Result<void> interpose(stack::Endpoint& endpoint, Interposer& interposer);
   // ClientHooks::wake_engine: the endpoint's send ring has something, and the engine was not looking. `slot` is Endpoint::slot.
   void notify_sends(std::uint32_t slot);
 
@@ -104,6 +108,7 @@ class Engine {
   struct Seat {
     stack::Endpoint* endpoint = nullptr;
     std::optional<Bell> bell;
+    Interposer* interposer = nullptr;
     bool shared_bell = false;  // EPOLLOUT is asked for too
     bool active = false;       // its send rings are polled
     std::uint32_t idle = 0;    // rounds since something was sent
@@ -128,6 +133,8 @@ class Engine {
   bool take_notified();
   void activate(std::uint32_t slot);
   bool send_datagrams();
+  std::size_t flush(Seat& seat);
+  bool advance();
   [[nodiscard]] bool has_output_room() const;
   bool ring_bells();
   bool send_frames(Port& port);
@@ -148,6 +155,7 @@ class Engine {
   stack::EndpointGroup group_;
   std::unique_ptr<stack::Stack> stack_;
   std::vector<Port> ports_;
+  std::vector<std::unique_ptr<Interposer>> interposers_;
   std::vector<Seat> seats_;
   std::vector<std::uint32_t> free_seats_, active_;
   MpscRing<std::uint32_t> notified_;

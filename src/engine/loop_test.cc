@@ -232,5 +232,23 @@ TEST_F(LoopTest, TheHostPageFollowsTheHost) {
   EXPECT_TRUE(view.find(IpAddress::ipv4(203, 0, 113, 1), 0)->reachable);
 }
 
+// The loop wakes for what an interposer holds, and takes an interposed socket's sends to it.
+TEST_F(LoopTest, DelaysBetweenTwoSocketsOfOneHost) {
+  const auto a = make_engine(*segment, 1);
+  ASSERT_TRUE(a->start().has_value());
+  App first(*a, {host_address(1), 0});
+  App second(*a, {host_address(1), 7});
+  Interposer* interposer = a->call([&] { return a->add_interposer({.in = {.delay = 20ms}, .out = {.delay = 30ms}}); }).value();
+  ASSERT_TRUE(a->call([&] { return a->interpose(*first.endpoint, *interposer); }).has_value());
+  const auto start = std::chrono::steady_clock::now();
+  Address from;
+  ASSERT_TRUE(first.send({host_address(1), 7}, "ping"));
+  ASSERT_EQ(second.wait(&from), "ping");
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 30ms);
+  ASSERT_TRUE(second.send(from, "pong"));
+  ASSERT_EQ(first.wait(), "pong");
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 50ms);
+}
+
 }  // namespace
 }  // namespace gannet::engine

@@ -282,11 +282,15 @@ std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
       continue;
     }
     if (!*next) break;
-    const auto sent = send(endpoint, request, now);
-    if (!sent) report_refusal(socket, request, sent.error());
+    submit(endpoint, request, now);
     socket.finish_send();
   }
   return taken;
+}
+
+void Udp::submit(Endpoint& endpoint, const SendRequest& request, Time now) {
+  const auto sent = send(endpoint, request, now);
+  if (!sent) report_refusal(static_cast<Socket&>(endpoint), request, sent.error());
 }
 
 void Udp::report_refusal(Socket& socket, const SendRequest& request, const Error& error) {

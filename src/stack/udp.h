@@ -71,6 +71,8 @@ class Udp {
 
   // Sends what waits in the endpoint's send rings, at most `budget` records; returns how many it took. What is refused is reported to the endpoint.
   std::size_t flush(Endpoint& endpoint, Time now, std::size_t budget);
+  // One of them; for who takes them from the rings itself, and sends them later.
+  void submit(Endpoint& endpoint, const SendRequest& request, Time now);
   // Sends one, without a ring between. EDESTADDRREQ, EINVAL (port 0, too many segments), EMSGSIZE, EACCES, ENETUNREACH, ENOBUFS, ...
   Result<void> send(Endpoint& endpoint, const SendRequest& request, Time now);
   // For a handler: answers with the first `size` bytes at delivery.payload, in the same frame, from the address that the datagram was sent to (RFC

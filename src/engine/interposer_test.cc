@@ -1,0 +1,211 @@
+#include "engine/interposer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stack/endpoint_client.h"
+#include "stack/stack.h"
+
+namespace gannet::engine {
+namespace {
+
+const Address server_address{IpAddress::ipv4(127, 0, 0, 1), 7};
+
+// Two sockets of one host, which talk over lo, in virtual time; the first is interposed.
+struct InterposerTest : testing::Test {
+  FramePools pools = FramePools::create(256, 4).value();
+  Rng rng{1};
+  stack::Stack stack{pools, rng};
+  stack::EndpointGroup group;
+  Time now{1s};
+  std::unique_ptr<Interposer> interposer;
+  stack::Endpoint* first = nullptr;
+  stack::Endpoint* second = nullptr;
+  std::optional<stack::EndpointClient> first_app, second_app;
+
+  void SetUp() override {
+    first = open(0, first_app);
+    second = open(7, second_app);
+  }
+  void TearDown() override {
+    if (first != nullptr) close();
+    stack.udp().close(*second, now);
+    interposer.reset();
+  }
+  void close() {
+    interposer->detach(*first);
+    stack.udp().close(*std::exchange(first, nullptr), now);
+  }
+  stack::Endpoint* open(std::uint16_t port, std::optional<stack::EndpointClient>& app) {
+    stack::Endpoint* endpoint = stack.udp().open(group).value();
+    EXPECT_TRUE(endpoint->open_rings().has_value());
+    EXPECT_TRUE(stack.udp().bind(*endpoint, {IpAddress::any(Family::ipv4), port}).has_value());
+    app.emplace(endpoint->memory());
+    app->set_send_ring(endpoint->add_send_ring().value());
+    return endpoint;
+  }
+  void interpose(const Impairment& in, const Impairment& out, link::Capture* capture = nullptr, std::uint32_t capture_interface = 0) {
+    interposer =
+        Interposer::create({.in = in, .out = out, .process = 812, .capture = capture, .capture_interface = capture_interface}, pools, stack.udp())
+            .value();
+    ASSERT_TRUE(interposer->attach(*first).has_value());
+  }
+  static void send(stack::EndpointClient& app, const Address& to, std::string_view text, std::uint16_t segment_size = 0) {
+    stack::SendSlot slot{.header = {}, .ip_options = {}, .payload = std::as_bytes(std::span(text))};
+    slot.header.peer = to;
+    slot.header.segment_size = segment_size;
+    ASSERT_EQ(app.send({&slot, 1}), 1u);
+  }
+  void step(Duration passes = 0ms) {
+    now += passes;
+    while (interposer->flush(*first, now, 64) + stack.udp().flush(*second, now, 64) != 0) {
+    }
+    while (std::min(interposer->next_wakeup(), stack.next_wakeup()) <= now) {
+      interposer->advance(now);
+      stack.advance(now);
+    }
+  }
+  static std::vector<std::string> receive_all(stack::EndpointClient& app) {
+    std::vector<std::string> all;
+    std::array<std::byte, 2048> room{};
+    stack::ReceiveSlot slot;
+    slot.buffer = room;
+    while (app.receive({&slot, 1}) == 1) all.emplace_back(reinterpret_cast<const char*>(room.data()), slot.size);
+    return all;
+  }
+  void expect_conservation() const {
+    const Interposer::Counters& c = interposer->counters();
+    std::uint64_t dropped = 0;
+    for (const Counter& drop : c.drops) dropped += drop.value();
+    EXPECT_EQ(c.arrivals.value() + c.departures.value() + c.duplicates.value(), c.passed.value() + dropped + interposer->held());
+  }
+  [[nodiscard]] std::uint64_t dropped(Drop reason) const { return interposer->counters().drops[static_cast<std::size_t>(reason)].value(); }
+};
+
+TEST_F(InterposerTest, IsNotNoticedWhereItDoesNothing) {
+  interpose({}, {});
+  send(*first_app, server_address, "there");
+  step();
+  EXPECT_EQ(receive_all(*second_app), std::vector<std::string>{"there"});
+  send(*second_app, {server_address.ip, first->local.port}, "and back");
+  step();
+  EXPECT_EQ(receive_all(*first_app), std::vector<std::string>{"and back"});
+  expect_conservation();
+}
+
+TEST_F(InterposerTest, DelaysBothWays) {
+  interpose({.delay = 20ms}, {.delay = 50ms});
+  send(*first_app, server_address, "there");
+  step();
+  EXPECT_EQ(interposer->next_wakeup(), now + 50ms);
+  step(49ms);
+  EXPECT_TRUE(receive_all(*second_app).empty());
+  step(1ms);
+  EXPECT_EQ(receive_all(*second_app).size(), 1u);
+  send(*second_app, {server_address.ip, first->local.port}, "back");
+  step();
+  EXPECT_TRUE(receive_all(*first_app).empty());
+  step(20ms);
+  EXPECT_EQ(receive_all(*first_app), std::vector<std::string>{"back"});
+  expect_conservation();
+}
+
+// The same seed loses the same datagrams, whatever port the socket has.
+TEST_F(InterposerTest, LosesTheSameForTheSameSeed) {
+  std::vector<std::string> expected;
+  for (int run = 0; run < 2; ++run) {
+    if (run == 1) {
+      close();
+      first_app.reset();
+      first = open(0, first_app);
+    }
+    interpose({}, {.loss = 0.3, .seed = 7});
+    for (int i = 0; i < 100; ++i) send(*first_app, server_address, std::to_string(i));
+    step();
+    const auto got = receive_all(*second_app);
+    EXPECT_EQ(got.size() + dropped(Drop::fault_loss), 100u);
+    EXPECT_GT(dropped(Drop::fault_loss), 10u);
+    if (run == 0) expected = got;
+    EXPECT_EQ(got, expected);
+    expect_conservation();
+  }
+}
+
+TEST_F(InterposerTest, DuplicatesAndCorrupts) {
+  interpose({}, {.duplicate = 1});
+  send(*first_app, server_address, "twice");
+  step();
+  EXPECT_EQ(receive_all(*second_app), (std::vector<std::string>{"twice", "twice"}));
+  expect_conservation();
+  close();
+  first_app.reset();
+  first = open(0, first_app);
+  interpose({}, {.corrupt = 1});
+  send(*first_app, server_address, "whole");
+  step();
+  const auto got = receive_all(*second_app);
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_NE(got[0], "whole");
+}
+
+TEST_F(InterposerTest, ASuperDatagramIsImpairedAsWhatItBecomes) {
+  interpose({}, {.loss = 0.5, .seed = 3});
+  send(*first_app, server_address, std::string(1000, 'x'), 10);
+  step();
+  const auto got = receive_all(*second_app);
+  EXPECT_EQ(interposer->counters().departures.value(), 100u);
+  EXPECT_EQ(got.size() + dropped(Drop::fault_loss), 100u);
+  EXPECT_GT(got.size(), 20u);
+  EXPECT_GT(dropped(Drop::fault_loss), 20u);
+}
+
+TEST_F(InterposerTest, HoldsNoMoreThanItMay) {
+  interpose({}, {.delay = 1s, .held_packets = 3});
+  for (int i = 0; i < 5; ++i) send(*first_app, server_address, "x");
+  step();
+  EXPECT_EQ(interposer->held(), 3u);
+  EXPECT_EQ(dropped(Drop::fault_held_full), 2u);
+  expect_conservation();
+}
+
+TEST_F(InterposerTest, WhatIsHeldForAClosedSocketIsDropped) {
+  interpose({.delay = 1s}, {.delay = 1s});
+  send(*first_app, server_address, "x");
+  send(*second_app, {server_address.ip, first->local.port}, "y");
+  step();
+  EXPECT_EQ(interposer->held(), 2u);
+  close();
+  now += 1s;
+  interposer->advance(now);
+  EXPECT_EQ(dropped(Drop::socket_closed), 2u);
+  EXPECT_TRUE(receive_all(*second_app).empty());
+  expect_conservation();
+}
+
+TEST_F(InterposerTest, RefusesASocketWithAHandlerAndABadImpairment) {
+  EXPECT_EQ(Interposer::create({.in = {.loss = 2}, .out = {}}, pools, stack.udp()).error().code, EINVAL);
+  interpose({}, {});
+  second->handler = {[](void*, stack::Endpoint&, stack::Delivery&) {}, nullptr};
+  EXPECT_EQ(interposer->attach(*second).error().code, EBUSY);
+}
+
+TEST_F(InterposerTest, CapturesWhatPassesAndWhatIsLost) {
+  link::ByteRing file(1 << 16);
+  link::Capture capture(file, 0s);
+  const std::uint32_t interface = capture.add_interface("program", false);
+  interpose({}, {.loss = 1}, &capture, interface);
+  send(*first_app, server_address, "lost");
+  send(*second_app, {server_address.ip, first->local.port}, "comes");
+  step();
+  EXPECT_EQ(capture.seen(interface), 2u);
+}
+
+}  // namespace
+}  // namespace gannet::engine
