@@ -52,7 +52,11 @@ Result<std::optional<CaptureReader::Packet>> CaptureReader::next() {
     } else {
       const auto more = read_block();
       finished_ = more && !*more;
-      outcome = !more ? Outcome(more.error()) : finished_ ? Outcome(std::nullopt) : packet_of_block();
+      if (!more) {
+        outcome = more.error();
+      } else if (!finished_) {
+        outcome = packet_of_block();
+      }
     }
     if (!outcome) finished_ = true;
     if (!outcome || *outcome) return outcome;
