@@ -1,6 +1,7 @@
 #include "stack/arp.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "stack/neighbor.h"
 
@@ -34,22 +35,22 @@ void send_arp_request(Context& context, Interface& interface, const IpAddress& t
   send_arp(context, interface, {wire::ArpOperation::request, interface.mac(), sender, {}, target}, to);
 }
 
-void Arp::input(Interface& interface, Frame payload, Time now) {
+void Arp::input(Interface& interface, Frame frame, std::size_t header_size, Time now) {
   Fates& fates = context_.fates;
-  const auto arp = wire::parse_arp(payload.bytes());
-  if (!arp) return fates.drop(arp.error(), payload.bytes());
-  if (arp->sender_mac.is_multicast() || arp->sender_mac.is_zero()) return fates.drop(Drop::arp_malformed, payload.bytes());
+  const auto arp = wire::parse_arp(std::as_const(frame).bytes().subspan(header_size));
+  if (!arp) return fates.drop(arp.error(), frame.bytes());
+  if (arp->sender_mac.is_multicast() || arp->sender_mac.is_zero()) return fates.drop(Drop::arp_malformed, frame.bytes());
   if (defend(interface, *arp, now)) return fates.consumed();
 
   const AddressKind sender = interfaces_.kind_of(arp->sender_ip, interface.index());
-  if (sender != AddressKind::foreign && sender != AddressKind::any) return fates.drop(Drop::arp_malformed, payload.bytes());
+  if (sender != AddressKind::foreign && sender != AddressKind::any) return fates.drop(Drop::arp_malformed, frame.bytes());
   // Whoever is in the table is brought up to date; an entry is only made for a neighbour that asks for us (RFC 826), so strangers' gossip fills
   // nothing.
   const bool is_known = sender == AddressKind::foreign && neighbors_.heard(interface, arp->sender_ip, arp->sender_mac, now);
   const InterfaceAddress* target = interface.find(arp->target_ip);
   const bool is_for_us = target != nullptr && target->usable;
   if (!is_for_us || arp->operation != wire::ArpOperation::request) {
-    return is_known ? fates.consumed() : fates.drop(Drop::arp_not_for_us, payload.bytes());
+    return is_known ? fates.consumed() : fates.drop(Drop::arp_not_for_us, frame.bytes());
   }
   if (sender == AddressKind::foreign && target->contains(arp->sender_ip)) {
     neighbors_.heard_request(interface, arp->sender_ip, arp->sender_mac, now);

@@ -29,8 +29,8 @@ class Arp {
  public:
   Arp(Context& context, Interfaces& interfaces, Neighbors& neighbors) : context_(context), interfaces_(interfaces), neighbors_(neighbors) {}
 
-  // A frame's payload of type ARP.
-  void input(Interface& interface, Frame payload, Time now);
+  // A frame of type ARP, whose link header has `header_size` bytes.
+  void input(Interface& interface, Frame frame, std::size_t header_size, Time now);
 
   // Starts to claim an address that the interface has: it is usable when this returns, or when nobody objects (Config::arp_probe).
   void claim(Interface& interface, const IpAddress& ip, Time now);

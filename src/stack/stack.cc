@@ -72,10 +72,11 @@ void Stack::input_other_ethernet(Interface& interface, Frame&& frame, Time now) 
   if (!link_broadcast && ethernet->dst != interface.mac()) return fates_.drop(Drop::ethernet_not_for_us, frame.bytes());
   if (ethernet->vlan != 0) return fates_.drop(Drop::ethernet_vlan_unknown, frame.bytes());
 
-  const std::uint16_t type = ethernet->type;
-  frame.trim_front(ethernet->header_size);
-  if (type == wire::ethertype_ipv4) return ipv4_.input(interface, std::move(frame), link_broadcast, now);
-  if (type == wire::ethertype_arp) return arp_.input(interface, std::move(frame), now);
+  if (ethernet->type == wire::ethertype_arp) return arp_.input(interface, std::move(frame), ethernet->header_size, now);
+  if (ethernet->type == wire::ethertype_ipv4) {
+    frame.trim_front(ethernet->header_size);
+    return ipv4_.input(interface, std::move(frame), link_broadcast, now);
+  }
   fates_.drop(Drop::ethernet_type_unknown, frame.bytes());
 }
 
