@@ -45,7 +45,7 @@ struct HostOptions {
   std::size_t large_frames = 64;                    // ... and 64 KiB frames. Untouched ones cost nothing
   std::chrono::nanoseconds spin{0};                 // how long the loop polls before it sleeps
   std::uint64_t seed = 0;                           // of everything random in the host; 0: from the system
-  std::chrono::nanoseconds arp_probe{0};            // wait for address conflict detection (RFC 5227) before use; 0: announce only
+  bool arp_probe = false;                           // claim the address before its use (RFC 5227: about seven seconds); otherwise announce it only
 };
 
 // One named number: a drop reason ("udp_no_socket"), or a counter ("udp_in_datagrams").
@@ -62,7 +62,8 @@ class Request {
   std::uint32_t interface;
   std::uint8_t ttl, tos;
 
-  // Answers with `size` bytes at the front of data (up to data's size), in the same frame: no copy, no allocation.
+  // Answers with `size` bytes at the front of data, all of it at most, in the same frame: no copy, no allocation. A request is answered once; then
+  // its data is gone.
   void reply(std::size_t size);
   // Answers with other bytes.
   void reply(std::span<const std::byte> bytes);

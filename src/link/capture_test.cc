@@ -273,7 +273,9 @@ TEST_F(CaptureLinks, WhatIsSentInPartsIsCapturedOnce) {
 TEST_F(CaptureLinks, WhatAFaultLosesHasItsReason) {
   auto inner = std::make_unique<CaptureLink>(segment_->attach().value(), capture_, interface_);
   const auto link = FaultLink::create(std::move(inner), {}, {.loss = 1}, pools_).value();
-  link->capture_drops(capture_, interface_);
+  link->watch_drops([this](Direction direction, std::span<const std::byte> frame, Drop reason, Time now) {
+    capture_.take(interface_, frame, now, {.direction = direction, .drop = reason});
+  });
   Frame out = frame(1);
   link->send({&out, 1}, start);
   const auto packets = read(drain(ring_));

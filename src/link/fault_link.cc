@@ -91,7 +91,7 @@ void FaultLink::hold(Side& side, Frame frame, Time release, Time now) {
 
 void FaultLink::drop(const Side& side, const Frame& frame, Drop reason, Time now) {
   counters_.drop(reason);
-  if (capture_ != nullptr) capture_->take(capture_interface_, frame.bytes(), now, {.direction = side.direction, .drop = reason});
+  if (watcher_) watcher_(side.direction, frame.bytes(), reason, now);
 }
 
 Frame FaultLink::copy(const Frame& frame) {

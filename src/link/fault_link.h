@@ -12,13 +12,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include <gannet/impairment.h>
 #include <gannet/result.h>
 
-#include "link/capture.h"
 #include "link/fault.h"
 #include "link/flow.h"
 #include "link/held_queue.h"
@@ -40,11 +41,9 @@ class FaultLink final : public Link {
   [[nodiscard]] Time next_wakeup() const override;
   [[nodiscard]] const Link* wrapped() const override { return wrapped_.get(); }
 
-  // What the faults drop is captured too, with its reason, onto `interface`. The capture outlives the link.
-  void capture_drops(Capture& capture, std::uint32_t interface) {
-    capture_ = &capture;
-    capture_interface_ = interface;
-  }
+  // Told of each frame that the faults drop: for captures, and for people who watch. Called in the engine's thread.
+  using DropWatcher = std::function<void(Direction direction, std::span<const std::byte> frame, Drop reason, Time now)>;
+  void watch_drops(DropWatcher watcher) { watcher_ = std::move(watcher); }
 
   [[nodiscard]] std::size_t held() const { return in_.held.size() + out_.held.size() + ready_count_; }
   [[nodiscard]] std::uint64_t duplicates() const { return duplicates_.value(); }
@@ -79,8 +78,7 @@ class FaultLink final : public Link {
   Time retry_at_{};  // for what the wrapped link did not take
   Counters counters_;
   Counter duplicates_;
-  Capture* capture_ = nullptr;
-  std::uint32_t capture_interface_ = 0;
+  DropWatcher watcher_;
 };
 
 }  // namespace gannet::link

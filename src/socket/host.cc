@@ -63,6 +63,10 @@ Result<Addressing> parse_addressing(std::string_view text) {
   if (!rest.starts_with("gw=")) return Error{EINVAL, "after the address only ,gw=ADDR may follow: the router to other networks"};
   const auto gateway = IpAddress::parse(rest.substr(3));
   if (!gateway) return gateway.error();
+  const std::uint32_t mask = ~std::uint32_t{0} << (32 - addressing.prefix);
+  if (!gateway->is_ipv4() || *gateway == *ip || ((gateway->number() ^ ip->number()) & mask) != 0) {
+    return Error{EINVAL, "the gateway must be another address of the host's own network"};
+  }
   addressing.gateway = *gateway;
   return addressing;
 }
@@ -74,8 +78,15 @@ std::uint64_t random_number() {
   return number;
 }
 
-// A packet's drop tells bytes from the frame's start or from the IP header on; a MAC address that is a station's never begins like one.
-bool begins_with_ip(std::span<const std::byte> bytes) { return !bytes.empty() && std::to_integer<unsigned>(bytes[0]) == 0x45; }
+// A packet's drop tells bytes from the frame's start or from the IP header on. A header without options begins like no station's MAC address; one
+// with options is told by its length.
+bool begins_with_ip(std::span<const std::byte> bytes) {
+  if (bytes.size() < wire::ipv4_header_size) return false;
+  const auto first = std::to_integer<unsigned>(bytes[0]);
+  if (first == 0x45) return true;
+  const std::size_t total = wire::load_be16(bytes, 2);
+  return first > 0x45 && first <= 0x4f && total >= wire::ipv4_header_size && total <= bytes.size();
+}
 
 }  // namespace
 
@@ -84,9 +95,9 @@ Host::State::~State() {
     engine->stop();
     engine->stack().fates().observer = {};
   }
-  served.clear();
   const Time end = engine ? engine->now() : Time{};
   engine.reset();
+  served.clear();
   if (capture) static_cast<void>(capture->close(end));
 }
 
@@ -94,6 +105,15 @@ void Host::State::packet_dropped(std::span<const std::byte> bytes, Drop reason) 
   if (capture && !bytes.empty()) {
     capture->capture().take(begins_with_ip(bytes) ? capture_ip : capture_ethernet, bytes, engine->now(), {.drop = reason});
   }
+  tell(bytes, reason);
+}
+
+void Host::State::frame_dropped(link::Direction direction, std::span<const std::byte> bytes, Drop reason, Time now) {
+  if (capture) capture->capture().take(capture_ethernet, bytes, now, {.direction = direction, .drop = reason});
+  tell(bytes, reason);
+}
+
+void Host::State::tell(std::span<const std::byte> bytes, std::optional<Drop> reason) {
   if (!options.on_packet) return;
   line.clear();
   if (begins_with_ip(bytes)) {
@@ -101,8 +121,10 @@ void Host::State::packet_dropped(std::span<const std::byte> bytes, Drop reason) 
   } else if (!bytes.empty()) {
     wire::print_frame(bytes, line);
   }
-  line += bytes.empty() ? "dropped: " : " dropped: ";
-  line += name_of(reason);
+  if (reason) {
+    line += line.empty() ? "dropped: " : " dropped: ";
+    line += name_of(*reason);
+  }
   options.on_packet(line);
 }
 
@@ -121,15 +143,12 @@ Result<std::unique_ptr<link::Link>> Host::State::dress(std::unique_ptr<link::Lin
   if (!options.in.is_none() || !options.out.is_none()) {
     auto faults = link::FaultLink::create(std::move(link), options.in, options.out, engine->pools());
     if (!faults) return faults.error();
-    if (capture) (*faults)->capture_drops(capture->capture(), capture_ethernet);
+    (*faults)->watch_drops(
+        [this](link::Direction direction, std::span<const std::byte> frame, Drop reason, Time now) { frame_dropped(direction, frame, reason, now); });
     link = std::move(*faults);
   }
   if (options.on_packet) {
-    auto watch = [this](bool, std::span<const std::byte> frame, Time) {
-      line.clear();
-      wire::print_frame(frame, line);
-      options.on_packet(line);
-    };
+    auto watch = [this](link::Direction, std::span<const std::byte> frame, Time) { tell(frame, std::nullopt); };
     link = std::make_unique<link::WatchLink>(std::move(link), std::move(watch));
   }
   return link;
@@ -141,11 +160,14 @@ Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std
   auto state = std::make_unique<State>();
   state->options = std::move(wanted);
   HostOptions& options = state->options;
+  for (const Impairment* impairment : {&options.in, &options.out}) {
+    if (const auto good = impairment->check(); !good) return good.error();
+  }
   const auto held = (options.in.is_none() ? 0 : options.in.held_packets) + (options.out.is_none() ? 0 : options.out.held_packets);
   engine::EngineSetup setup;
   setup.small_frames = options.small_frames + held;
   setup.large_frames = options.large_frames;
-  setup.stack.arp_probe = options.arp_probe.count() != 0;
+  setup.stack.arp_probe = options.arp_probe;
   setup.seed = options.seed;
   setup.spin = options.spin;
   auto engine = engine::Engine::create(setup);
@@ -164,7 +186,7 @@ Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std
   if (addressing->gateway) {
     const stack::Route route{.network = IpAddress::any(Family::ipv4), .prefix = 0, .gateway = *addressing->gateway, .interface = *interface};
     const auto routed = state->engine->call([&] { return stack.add_route(route); });
-    if (!routed) return Error{routed.error().code, "the gateway must be an address of the host's own network"};
+    if (!routed) return routed.error();
   }
   if (state->capture || options.on_packet) {
     stack.fates().observer = {
@@ -248,20 +270,22 @@ struct Answering {
 
 void Request::reply(std::size_t size) {
   auto& to = *static_cast<Answering*>(context_);
-  static_cast<void>(to.udp.reply(to.endpoint, to.delivery, size));
+  static_cast<void>(to.udp.reply(to.endpoint, to.delivery, std::min(size, to.delivery.payload.size())));
 }
 
 void Request::reply(std::span<const std::byte> bytes) {
   auto& to = *static_cast<Answering*>(context_);
-  if (bytes.size() > data.size() + to.delivery.frame->tailroom()) {
+  stack::Delivery& delivery = to.delivery;
+  if (!*delivery.frame) return;  // answered already
+  if (bytes.size() > delivery.payload.size() + delivery.frame->tailroom()) {
     // Longer than the frame has room for: sent like any other datagram.
     stack::SendRequest request{.header = {}, .payload = bytes};
-    request.header.peer = peer;
-    request.header.local = local;
-    static_cast<void>(to.udp.send(to.endpoint, request, to.delivery.now));
+    request.header.peer = delivery.peer;
+    if (!delivery.to_group) request.header.local = delivery.local;
+    static_cast<void>(to.udp.send(to.endpoint, request, delivery.now));
     return;
   }
-  std::copy(bytes.begin(), bytes.end(), data.data());
+  std::copy(bytes.begin(), bytes.end(), delivery.payload.data());
   static_cast<void>(to.udp.reply(to.endpoint, to.delivery, bytes.size()));
 }
 
@@ -279,11 +303,14 @@ Result<void> Host::serve(const Address& local, Handler handler) {
                             },
                             served.get()};
     auto done = engine.stack().udp().bind(**endpoint, local);
-    if (!done) engine.close_endpoint(**endpoint);
+    if (done) {
+      state_->served.push_back(std::move(served));
+    } else {
+      engine.close_endpoint(**endpoint);
+    }
     return done;
   });
   if (!bound) return bound.error().why != nullptr ? bound.error() : socket::failure(socket::Call::bind, bound.error().code);
-  state_->served.push_back(std::move(served));
   return {};
 }
 

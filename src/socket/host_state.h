@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,7 +33,9 @@ struct Host::State {
   ~State();
 
   Result<std::unique_ptr<link::Link>> dress(std::unique_ptr<link::Link> link);
-  void packet_dropped(std::span<const std::byte> bytes, Drop reason);
+  void packet_dropped(std::span<const std::byte> bytes, Drop reason);                                      // by the stack
+  void frame_dropped(link::Direction direction, std::span<const std::byte> bytes, Drop reason, Time now);  // by the faults
+  void tell(std::span<const std::byte> bytes, std::optional<Drop> reason);
 
   HostOptions options;
   std::unique_ptr<link::CaptureFile> capture;
