@@ -22,8 +22,8 @@ constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_
 constexpr std::uint32_t idle_rounds = 32;
 // While the loop has no time to sleep, it asks after the bells once in so many rounds.
 constexpr std::uint32_t rounds_between_polls = 16;
-// At close: all that a send ring holds. Who sends on from another thread is not waited for.
-constexpr std::size_t flushes_at_close = stack::max_buffer_limit / 768 / link::batch_size + 1;
+// All that a send ring holds. Who sends on from another thread is not waited for.
+constexpr std::size_t flushes_at_most = stack::max_buffer_limit / 768 / link::batch_size + 1;
 // Until the next attempt at a link that took less than it was given and has no descriptor to say when it has room.
 constexpr Duration retry_blind = 1ms;
 
@@ -342,7 +342,7 @@ Result<stack::Endpoint*> Engine::open_endpoint() {
 void Engine::close_endpoint(stack::Endpoint& endpoint) {
   const std::uint32_t slot = endpoint.slot;
   // What the application sent before it closed still goes out, as on Linux.
-  for (std::size_t i = 0; i < flushes_at_close && flush(seats_[slot]) != 0; ++i) {
+  for (std::size_t i = 0; i < flushes_at_most && flush(seats_[slot]) != 0; ++i) {
     for (Port& port : ports_) send_frames(port);
   }
   endpoint.close();
@@ -354,6 +354,15 @@ void Engine::close_endpoint(stack::Endpoint& endpoint) {
   seats_[slot] = {};
   std::erase(active_, slot);
   free_seats_.push_back(slot);
+}
+
+void Engine::send_waiting(stack::Endpoint& endpoint) {
+  Seat& seat = seats_[endpoint.slot];
+  for (std::size_t i = 0; i < flushes_at_most && has_output_room() && flush(seat) != 0; ++i) {
+    for (Port& port : ports_) send_frames(port);
+  }
+  wake_senders(endpoint);
+  if (seat.bell) seat.bell->sent(endpoint);
 }
 
 Result<Fd> Engine::open_bell(stack::Endpoint& endpoint) {

@@ -90,6 +90,8 @@ class Engine {
   // A socket, its rings made, and its place in the engine.
   Result<stack::Endpoint*> open_endpoint();
   void close_endpoint(stack::Endpoint& endpoint);
+  // What the application has sent goes out as far as the links take it, before its socket becomes another than it was.
+  void send_waiting(stack::Endpoint& endpoint);
   // A descriptor that is readable when the socket has something (docs/READINESS.md). The application's end. EEXIST while there is one.
   Result<Fd> open_bell(stack::Endpoint& endpoint);
   // Faults and a capture between sockets and the stack; the interposer lives as long as the engine. EINVAL, EBUSY: see Interposer.

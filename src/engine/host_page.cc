@@ -151,7 +151,7 @@ std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std
 Result<void> check_send(const HostView& host, const SendCheck& send) {
   if (send.to.port == 0) return Error{EINVAL, "the port to send to is 0"};
   const std::size_t datagram = send.segment_size != 0 && send.segment_size < send.payload_size ? send.segment_size : send.payload_size;
-  if (datagram > largest_payload) return Error{EMSGSIZE, "larger than a datagram can be: 65,507 bytes over IPv4"};
+  if (send.ip_options_size + datagram > largest_payload) return Error{EMSGSIZE, "larger than a datagram can be: 65,507 bytes over IPv4"};
   const auto destination = host.find(send.to.ip, send.interface);
   if (!destination) return {};
   if (!destination->reachable) return Error{ENETUNREACH, "no route to the destination"};

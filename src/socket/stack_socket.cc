@@ -20,13 +20,18 @@ template <class Work>
 auto StackSocket::in_engine(Call call, Work&& work) const -> std::invoke_result_t<Work&, stack::Endpoint&> {
   auto answer = engine_.call([&]() -> std::invoke_result_t<Work&, stack::Endpoint&> {
     if (endpoint_ == nullptr) return failure(call, EBADF);
-    // What was sent before goes out as the socket was then.
-    while (engine_.stack().udp().flush(*endpoint_, engine_.now(), max_batch) != 0) {
-    }
     return work(*endpoint_);
   });
   if (!answer) return explained(call, answer.error());
   return answer;
+}
+
+template <class Work>
+Result<void> StackSocket::change(Call call, Work&& work) const {
+  return in_engine(call, [&](stack::Endpoint& endpoint) -> Result<void> {
+    engine_.send_waiting(endpoint);
+    return work(endpoint);
+  });
 }
 
 Result<std::unique_ptr<StackSocket>> StackSocket::open(engine::Engine& engine) {
@@ -60,7 +65,7 @@ void StackSocket::wake_engine(void* self) {
 
 Result<void> StackSocket::bind(const Address& local) {
   if (!local.ip.is_ipv4()) return failure(Call::bind, EAFNOSUPPORT);
-  return in_engine(Call::bind, [&](stack::Endpoint& endpoint) {
+  return change(Call::bind, [&](stack::Endpoint& endpoint) {
     auto bound = engine_.stack().udp().bind(endpoint, local);
     if (bound) {
       bound_ = true;
@@ -72,7 +77,7 @@ Result<void> StackSocket::bind(const Address& local) {
 
 Result<void> StackSocket::connect(const Address& peer) {
   if (!peer.ip.is_ipv4()) return failure(Call::connect, EAFNOSUPPORT);
-  return in_engine(Call::connect, [&](stack::Endpoint& endpoint) {
+  return change(Call::connect, [&](stack::Endpoint& endpoint) {
     auto connected = engine_.stack().udp().connect(endpoint, peer);
     if (connected) {
       peer_ = std::uint64_t{peer.ip.number()} << 16 | peer.port;
@@ -83,7 +88,7 @@ Result<void> StackSocket::connect(const Address& peer) {
 }
 
 Result<void> StackSocket::disconnect() {
-  return in_engine(Call::connect, [&](stack::Endpoint& endpoint) -> Result<void> {
+  return change(Call::connect, [&](stack::Endpoint& endpoint) -> Result<void> {
     engine_.stack().udp().disconnect(endpoint);
     peer_ = 0;
     // A port that bind() chose is given back, as on Linux. A bound address stays bound here.
@@ -116,73 +121,33 @@ Result<Address> StackSocket::peer_address() const {
 
 // Sending.
 
-class StackSocket::Outbox {
- public:
-  // Lays out datagrams from the front up to one that is refused; that one's error is `error`.
-  Outbox(const StackSocket& socket, std::span<const Outgoing> batch) {
-    for (const Outgoing& datagram : batch.first(std::min(batch.size(), max_batch))) {
-      if (const auto good = socket_check(socket, datagram); !good) {
-        error = good.error();
-        return;
-      }
-      stack::SendSlot& slot = slots_[count++];
-      slot.header = {};
-      slot.header.peer = datagram.to;
-      slot.header.local = datagram.source;
-      slot.header.interface = datagram.interface;
-      slot.header.hop_limit = static_cast<std::int16_t>(datagram.ttl);
-      slot.header.tos = static_cast<std::int16_t>(datagram.tos);
-      slot.header.segment_size = socket.segment_size_of(datagram);
-      slot.payload = datagram.data;
-    }
-  }
-  [[nodiscard]] std::span<const stack::SendSlot> slots() const { return std::span(slots_).first(count); }
-
-  std::size_t count = 0;
-  Error error{0, nullptr};
-
- private:
-  static Result<void> socket_check(const StackSocket& socket, const Outgoing& datagram) {
-    if (const auto good = check(datagram, Family::ipv4); !good) return good;
-    Address to = datagram.to;
-    if (to.port == 0) {
-      const std::uint64_t peer = socket.peer_.load(std::memory_order_relaxed);
-      if (peer == 0) return failure(Call::send, EDESTADDRREQ);
-      to = {IpAddress::ipv4(static_cast<std::uint32_t>(peer >> 16)), static_cast<std::uint16_t>(peer)};
-    }
-    if (!datagram.source.ip.is_any()) {
-      const auto source = socket.host_.find(datagram.source.ip, 0);
-      if (source && source->kind != stack::PathKind::local) return Error{EINVAL, "the source is not an address of this host"};
-    }
-    const std::uint16_t segment_size = socket.segment_size_of(datagram);
-    if (segment_size != 0 && datagram.data.size() > max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
-    const auto allowed = engine::check_send(socket.host_, {.to = to,
-                                                           .payload_size = datagram.data.size(),
-                                                           .ip_options_size = 0,
-                                                           .segment_size = segment_size,
-                                                           .interface = datagram.interface,
-                                                           .broadcast = socket.broadcast_.load(std::memory_order_relaxed),
-                                                           .fragmentation = socket.fragmentation_.load(std::memory_order_relaxed)});
-    if (!allowed) return explained(Call::send, allowed.error());
-    return {};
-  }
-
-  std::array<stack::SendSlot, max_batch> slots_;
-};
-
 Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, Deadline deadline) {
+  if (batch.size() == 1) {
+    stack::SendSlot slot;
+    return send(batch, std::span(&slot, 1), deadline);
+  }
+  std::array<stack::SendSlot, max_batch> slots;
+  return send(batch, slots, deadline);
+}
+
+Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span<stack::SendSlot> slots, Deadline deadline) {
   if (client_.is_closed()) return failure(Call::send, EBADF);
   if (const auto code = take_error()) return failure(Call::send, *code);
-  Outbox outbox(*this, batch);
-  if (outbox.count == 0) {
-    if (outbox.error.code == EMSGSIZE && segment_size_of(batch[0]) != 0) return send_pieces(batch[0], deadline);
-    return outbox.error;
+  std::size_t count = 0;
+  for (; count < std::min(batch.size(), slots.size()); ++count) {
+    const auto good = check_send(batch[count]);
+    if (!good && count == 0) {
+      if (good.error().code == EMSGSIZE && segment_size_of(batch[0]) != 0) return send_pieces(batch[0], deadline);
+      return good.error();
+    }
+    if (!good) break;  // what is before it goes out; it is the next call's
+    lay_out(batch[count], slots[count]);
   }
   if (!bound_.load(std::memory_order_relaxed)) {
     if (const auto bound = bind_automatically(); !bound) return bound.error();
   }
   for (;;) {
-    const std::size_t sent = client_.send(outbox.slots());
+    const std::size_t sent = client_.send(slots.first(count));
     if (client_.is_closed()) return failure(Call::send, EBADF);
     if (sent != 0) {
       if (!engine_.has_thread()) engine_.run_once(Moment::min());
@@ -191,6 +156,40 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, Deadline 
     if (auto* bell = bell_.load(std::memory_order_acquire)) bell->plug();
     if (deadline.is_now() || !wait_writable(deadline)) return failure(Call::send, EAGAIN);
   }
+}
+
+// What Linux refuses at once, against the host page.
+Result<void> StackSocket::check_send(const Outgoing& datagram) const {
+  if (const auto good = check(datagram, Family::ipv4); !good) return good;
+  Address to = datagram.to;
+  if (to.port == 0) {
+    const std::uint64_t peer = peer_.load(std::memory_order_relaxed);
+    if (peer == 0) return failure(Call::send, EDESTADDRREQ);
+    to = {IpAddress::ipv4(static_cast<std::uint32_t>(peer >> 16)), static_cast<std::uint16_t>(peer)};
+  }
+  if (!datagram.source.ip.is_any()) {
+    const auto source = host_.find(datagram.source.ip, 0);
+    if (source && source->kind != stack::PathKind::local) return Error{EINVAL, "the source is not an address of this host"};
+  }
+  const std::uint16_t segment_size = segment_size_of(datagram);
+  if (segment_size != 0 && datagram.data.size() > max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
+  return engine::check_send(host_, {.to = to,
+                                    .payload_size = datagram.data.size(),
+                                    .ip_options_size = ip_options_size_.load(std::memory_order_relaxed),
+                                    .segment_size = segment_size,
+                                    .interface = datagram.interface,
+                                    .broadcast = broadcast_.load(std::memory_order_relaxed),
+                                    .fragmentation = fragmentation_.load(std::memory_order_relaxed)});
+}
+
+void StackSocket::lay_out(const Outgoing& datagram, stack::SendSlot& slot) const {
+  slot.header.peer = datagram.to;
+  slot.header.local = datagram.source;
+  slot.header.interface = datagram.interface;
+  slot.header.hop_limit = static_cast<std::int16_t>(datagram.ttl);
+  slot.header.tos = static_cast<std::int16_t>(datagram.tos);
+  slot.header.segment_size = segment_size_of(datagram);
+  slot.payload = datagram.data;
 }
 
 // Segments that no packet has room for, or more of them than one record may have: one by one, fragmented where that is allowed.
@@ -238,14 +237,22 @@ bool StackSocket::wait_writable(Deadline deadline) {
 // Receiving.
 
 Result<std::size_t> StackSocket::receive(std::span<Datagram> batch, Deadline deadline, Take take) {
-  const auto wanted = batch.first(std::min(batch.size(), take == Take::peek ? std::size_t{1} : max_batch));
+  if (batch.size() == 1 || take == Take::peek) {
+    stack::ReceiveSlot slot;
+    return receive(batch.first(1), std::span(&slot, 1), deadline, take);
+  }
   std::array<stack::ReceiveSlot, max_batch> slots;
-  for (std::size_t i = 0; i < wanted.size(); ++i) slots[i].buffer = wanted[i].buffer;
+  return receive(batch, slots, deadline, take);
+}
+
+Result<std::size_t> StackSocket::receive(std::span<Datagram> batch, std::span<stack::ReceiveSlot> slots, Deadline deadline, Take take) {
+  const auto wanted = slots.first(std::min(batch.size(), slots.size()));
+  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i].buffer = batch[i].buffer;
   for (;;) {
     if (client_.is_closed()) return failure(Call::receive, EBADF);
     if (const auto code = take_error()) return failure(Call::receive, *code);
-    const std::size_t count = take == Take::peek ? (client_.peek(slots[0]) ? 1u : 0u) : client_.receive(std::span(slots).first(wanted.size()));
-    for (std::size_t i = 0; i < count; ++i) fill(wanted[i], slots[i]);
+    const std::size_t count = take == Take::peek ? (client_.peek(wanted[0]) ? 1u : 0u) : client_.receive(wanted);
+    for (std::size_t i = 0; i < count; ++i) fill(batch[i], wanted[i]);
     if (count != 0) return count;
     if (!wait_readable(deadline, take)) return failure(Call::receive, EAGAIN);
   }
@@ -306,7 +313,7 @@ Result<SocketError> StackSocket::receive_error() {
 Result<void> StackSocket::set(Option option, int value) {
   if (const auto good = check(option, value); !good) return good;
   if (option == Option::segment_coalescing && value != 0) return Error{ENOPROTOOPT, "our stack hands datagrams over one by one"};
-  return in_engine(Call::option, [&](stack::Endpoint& endpoint) -> Result<void> {
+  return change(Call::option, [&](stack::Endpoint& endpoint) -> Result<void> {
     stack::EndpointOptions& options = endpoint.options;
     const bool on = value != 0;
     switch (option) {
@@ -374,6 +381,7 @@ Result<void> StackSocket::set(Option option, int value) {
 }
 
 Result<int> StackSocket::get(Option option) const {
+  if (!engine_.has_thread()) engine_.run_once(Moment::min());  // so that who asks in a loop does not ask for ever
   return in_engine(Call::option, [&](stack::Endpoint& endpoint) { return ask(option, endpoint); });
 }
 
@@ -435,10 +443,10 @@ Result<int> StackSocket::ask(Option option, stack::Endpoint& endpoint) const {
 
 Result<void> StackSocket::set_ip_options(std::span<const std::byte> bytes) {
   if (bytes.size() > 40) return Error{EINVAL, "IPv4 options are at most 40 bytes"};
-  return in_engine(Call::option, [&](stack::Endpoint& endpoint) -> Result<void> {
+  return change(Call::option, [&](stack::Endpoint& endpoint) -> Result<void> {
     endpoint.options.ip_options = {};
     std::ranges::copy(bytes, endpoint.options.ip_options.begin());
-    endpoint.options.ip_options_size = static_cast<std::uint8_t>((bytes.size() + 3) / 4 * 4);
+    ip_options_size_ = endpoint.options.ip_options_size = static_cast<std::uint8_t>((bytes.size() + 3) / 4 * 4);
     return {};
   });
 }
@@ -468,7 +476,7 @@ Result<void> StackSocket::change_membership(Membership kind, const IpAddress& gr
 }
 
 Result<void> StackSocket::set_multicast_interface(std::uint32_t interface) {
-  return in_engine(Call::membership, [&](stack::Endpoint& endpoint) -> Result<void> {
+  return change(Call::membership, [&](stack::Endpoint& endpoint) -> Result<void> {
     if (interface != 0 && engine_.stack().interfaces().find(interface) == nullptr) return Error{EADDRNOTAVAIL, "no interface has this index"};
     endpoint.options.multicast_interface = interface;
     return {};
@@ -477,6 +485,7 @@ Result<void> StackSocket::set_multicast_interface(std::uint32_t interface) {
 
 Result<int> StackSocket::fd() {
   const std::lock_guard guard(bell_mutex_);
+  if (client_.is_closed()) return failure(Call::other, EBADF);
   if (bell_storage_) return bell_fd_.get();
   auto opened = in_engine(Call::other, [&](stack::Endpoint& endpoint) { return engine_.open_bell(endpoint); });
   if (!opened) return opened.error();

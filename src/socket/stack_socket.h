@@ -47,13 +47,19 @@ class StackSocket final : public Provider {
   Result<int> fd() override;
 
  private:
-  class Outbox;  // a batch as records
-
   StackSocket(engine::Engine& engine, stack::Endpoint& endpoint);
   // Runs `work(endpoint)` in the engine's thread; EBADF once the socket is closed.
   template <class Work>
   auto in_engine(Call call, Work&& work) const -> std::invoke_result_t<Work&, stack::Endpoint&>;
+  // The same for what changes the socket: what was sent before goes out as the socket was then.
+  template <class Work>
+  Result<void> change(Call call, Work&& work) const;
 
+  // With room for records on the caller's stack: for one, or for a batch.
+  Result<std::size_t> send(std::span<const Outgoing> batch, std::span<stack::SendSlot> slots, Deadline deadline);
+  Result<std::size_t> receive(std::span<Datagram> batch, std::span<stack::ReceiveSlot> slots, Deadline deadline, Take take);
+  [[nodiscard]] Result<void> check_send(const Outgoing& datagram) const;
+  void lay_out(const Outgoing& datagram, stack::SendSlot& slot) const;
   Result<std::size_t> send_pieces(const Outgoing& datagram, Deadline deadline);
   [[nodiscard]] std::uint16_t segment_size_of(const Outgoing& datagram) const;
   Result<void> bind_automatically();
@@ -78,6 +84,7 @@ class StackSocket final : public Provider {
   std::atomic<bool> bound_ = false, broadcast_ = false, metadata_ = true, timestamp_ = false;
   std::atomic<stack::Fragmentation> fragmentation_ = stack::Fragmentation::want;
   std::atomic<std::uint16_t> segment_size_ = 0;
+  std::atomic<std::uint8_t> ip_options_size_ = 0;
   std::atomic<std::uint32_t> segment_fallbacks_ = 0;
   std::uint16_t bound_port_ = 0;  // that bind() took; the engine thread's
 
