@@ -67,8 +67,9 @@ def main() -> int:
         for size in SIZES:
             print(f"counting {name}/{size} ...", file=sys.stderr)
             rows.append({"contender": name, "payload": size, "instructions": round(instructions(program, name, size), 1), "ns": round(times[f"{name}/{size}"], 1)})
+    memory = json.loads(subprocess.run([options.build / "bench" / "memory", "--json"], capture_output=True, text=True, check=True).stdout)
     if options.json:
-        json.dump({"echo_in_memory": rows}, sys.stdout, indent=2)
+        json.dump({"echo_in_memory": rows, "memory": memory}, sys.stdout, indent=2)
         print()
         return 0
     base = {row["payload"]: row["instructions"] for row in rows if row["contender"] == "lwip"}
@@ -76,6 +77,7 @@ def main() -> int:
     for row in rows:
         ratio = f"{row['instructions'] / base[row['payload']]:.2f}" if row["payload"] in base else "-"
         print(f"{row['contender']:<18}{row['payload']:>8}{row['instructions']:>14.0f}{row['ns']:>9.1f}{ratio:>21}")
+    print(f"memory: an idle host adds {memory['idle_host_kib']} KiB, a bound socket {memory['bound_socket_kib']} KiB")
     return 0
 
 
