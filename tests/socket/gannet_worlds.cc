@@ -1,5 +1,5 @@
-// Our own worlds: two of our hosts on a segment in memory, one of our hosts with itself, and a host of ours on a TAP with the kernel at the other
-// end.
+// Our own worlds: two of our hosts on a segment in memory; one of our hosts with itself, in a thread of its own and in none; and a host of ours on a
+// TAP with the kernel at the other end.
 #include <net/if.h>
 
 #include <optional>
@@ -36,10 +36,12 @@ class Memory final : public World {
 
 class OwnLoopback final : public World {
  public:
-  OwnLoopback() : host_(started(Host::open(Segment(), "10.77.0.1/24"))) {
+  explicit OwnLoopback(bool has_thread) : host_(Host::open(Segment(), "10.77.0.1/24").value()) {
+    if (has_thread) host_.start().value();
     a = b = IpAddress::ipv4(127, 0, 0, 1);
     interface_a = interface_b = 1;
     one_host = on_loopback = true;
+    one_thread = !has_thread;
   }
   Result<Socket> open_a(Family family) override { return Socket::open(host_, family); }
   Result<Socket> open_b(Family family) override { return Socket::open(host_, family); }
@@ -102,7 +104,8 @@ std::unique_ptr<World> make_tap(const char* name, bool ours_is_a, std::string& w
 
 std::vector<WorldKind> gannet_worlds() {
   return {{"memory", [](std::string&) { return std::make_unique<Memory>(); }},
-          {"own_loopback", [](std::string&) { return std::make_unique<OwnLoopback>(); }},
+          {"own_loopback", [](std::string&) { return std::make_unique<OwnLoopback>(true); }},
+          {"own_loopback_without_thread", [](std::string&) { return std::make_unique<OwnLoopback>(false); }},
           {"tap_ours_to_kernel", [](std::string& why_not) { return make_tap("suite_tap0", true, why_not); }},
           {"tap_kernel_to_ours", [](std::string& why_not) { return make_tap("suite_tap1", false, why_not); }}};
 }

@@ -40,6 +40,7 @@ class World {
   bool one_host = false;       // a and b are the same host
   bool on_loopback = false;    // the network is a loopback interface: what is sent to a group comes back by itself, whatever multicast_loop says
   bool other_networks = true;  // false: a default route may lead anywhere
+  bool one_thread = false;     // its hosts run inside the test's own calls, and only there
 };
 
 struct WorldKind {
