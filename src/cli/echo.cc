@@ -12,6 +12,10 @@ namespace {
 constexpr const char* examples = R"(Examples:
   gannet echo 127.0.0.1 65433                  the kernel's UDP, this machine only
   gannet echo 65433 -v                         every address; a line for each datagram
+  sudo gannet echo --via tap:gannet0,10.7.0.2/24 --print 65433
+                                               a host of ours, 10.7.0.2, on a TAP device: the kernel's end of it needs an address
+                                               too (ip address add 10.7.0.1/24 dev gannet0; ip link set gannet0 up)
+  gannet echo --via tap:gannet0,10.7.0.2/24 --loss 5% --delay 80ms --capture echo.pcapng 65433
   gannet echo --join 239.1.2.3 65433           answers what is sent to a group as well)";
 
 // Answers from the address that was asked, where that is one host's (RFC 1122 4.1.3.5); a group or broadcast address is nobody's to answer from.
@@ -23,15 +27,16 @@ Outgoing answer_to(const Datagram& datagram, bool to_one) {
 
 class Echo {
  public:
-  Echo(const Settings& settings, Report& report) : settings_(settings), report_(report), place_(settings) {}
+  Echo(const Settings& settings, Report& report) : settings_(settings), report_(report), place_(settings, report) {}
 
   Status run(const std::string& host, std::uint16_t port) {
+    if (place_.is_memory()) refuse("echo has nobody to answer on --via memory, a wire of this process alone; that is for gannet send");
     const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
     Socket socket = place_.socket(local.ip.family);
     place_.bind(socket, local);
     const auto fd = socket.fd();
     if (!fd) fail("cannot wait for datagrams", fd.error());
-    report_.listening("kernel", local);
+    report_.listening(settings_.via, local);
 
     Waiter::Moment until = end_of_quiet();
     while (!waiter_.interrupted() && !has_enough() && std::chrono::steady_clock::now() < until) {
@@ -98,6 +103,7 @@ void add_echo(CommandLine& line) {
   add_count_flag(command, "end after this many datagrams");
   add_timeout_flag(command, "end when nothing has come for this long");
   add_report_flags(command);
+  add_link_flags(command);
   const Settings& settings = command.settings();
   command.run([&settings, where](
                   Report& report) { return Echo(settings, report).run(where->size() == 2 ? where->front() : "", parse_port("PORT", where->back())); },

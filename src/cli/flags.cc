@@ -2,11 +2,93 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <limits>
 
 #include "cli/failure.h"
 
 namespace gannet::cli {
+namespace {
+
+using Take = void (*)(Impairment& impairment, std::string_view flag, std::string_view text);
+
+struct FaultFlag {
+  std::string name;
+  std::string type;
+  std::string help;
+  Take take;
+};
+
+void take_burst(Impairment& impairment, std::string_view flag, std::string_view text) {
+  const auto first = text.find(',');
+  const auto second = first == text.npos ? first : text.find(',', first + 1);
+  impairment.burst_start = parse_probability(flag, text.substr(0, first));
+  if (first != text.npos) impairment.burst_end = parse_probability(flag, text.substr(first + 1, second - first - 1));
+  if (second != text.npos) impairment.burst_loss = parse_probability(flag, text.substr(second + 1));
+}
+
+const std::array<FaultFlag, 9>& fault_flags() {
+  static const std::array<FaultFlag, 9> flags{{
+      {"--loss", "SHARE", "lose this share of the packets, each by itself: 5%",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.loss = parse_probability(flag, text); }},
+      {"--burst", "START[,END[,LOSS]]", "lose in bursts (Gilbert-Elliott): 1%,25% begins one at 1% of packets and ends it at 25%", take_burst},
+      {"--delay", "TIME", "delay every packet: 80ms",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.delay = parse_duration(flag, text); }},
+      {"--jitter", "TIME", "vary the delay by up to this, either way; keeps the order",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.jitter = parse_duration(flag, text); }},
+      {"--reorder", "SHARE", "let this share overtake what is delayed",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.reorder = parse_probability(flag, text); }},
+      {"--duplicate", "SHARE", "send this share twice",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.duplicate = parse_probability(flag, text); }},
+      {"--corrupt", "SHARE", "flip one random bit in this share",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.corrupt = parse_probability(flag, text); }},
+      {"--rate", "BITS", "slow the link down to this many bits per second: 1Mbit",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.rate = parse_rate(flag, text); }},
+      {"--queue", "BYTES", "what waits for the --rate at most; the rest is dropped (256k)",
+       [](Impairment& i, std::string_view flag, std::string_view text) { i.queue_bytes = parse_bytes(flag, text); }},
+  }};
+  return flags;
+}
+
+void remember(Settings& settings, std::string_view flag) {
+  if (settings.needs_our_link.empty()) settings.needs_our_link = flag;
+}
+
+}  // namespace
+
+void add_link_flags(Command& command) {
+  Settings& settings = command.settings();
+  command.heading("Where");
+  command.text("--via", "WHERE", "whose UDP: kernel (default), or a host of ours on tap:NAME,ADDR/LEN[,gw=ADDR]", settings.via);
+  command.value("--capture", "FILE", "write every packet of our link to this pcapng file", [&settings](std::string_view flag, std::string_view text) {
+    settings.capture = text;
+    remember(settings, flag);
+  });
+  command.flag("--print", "a line for every packet of our link, as tcpdump has it", [&settings] {
+    settings.print = true;
+    remember(settings, "--print");
+  });
+
+  // They are read in this order, so that a flag of one direction overrides that of both, wherever it stands.
+  for (const auto& [suffix, in, out] : {std::tuple{"", true, true}, std::tuple{"-in", true, false}, std::tuple{"-out", false, true}}) {
+    command.heading(*suffix == '\0' ? "Faults of our link, both ways (or one: --loss-in, --delay-out, ...)" : "");
+    for (const FaultFlag& fault : fault_flags()) {
+      command.value(fault.name + suffix, fault.type, fault.help, [&settings, &fault, in, out](std::string_view flag, std::string_view text) {
+        remember(settings, flag);
+        if (in) fault.take(settings.in, flag, text);
+        if (out) fault.take(settings.out, flag, text);
+      });
+    }
+  }
+  command.heading("Faults of our link, both ways (or one: --loss-in, --delay-out, ...)");
+  command.value("--seed", "N", "of the faults' randomness: the same seed, the same faults (1)",
+                [&settings](std::string_view flag, std::string_view text) {
+                  remember(settings, flag);
+                  settings.in.seed = settings.out.seed = parse_number(flag, text, 0, std::numeric_limits<std::uint64_t>::max());
+                });
+  command.heading("Options");
+}
+
 void add_send_flags(Command& command) {
   Settings& settings = command.settings();
   command.flag("-b,--broadcast", "allow broadcast addresses", settings.broadcast);

@@ -31,15 +31,16 @@ struct ListenFlags {
 class Listen {
  public:
   Listen(const Settings& settings, const ListenFlags& flags, Report& report)
-      : settings_(settings), flags_(flags), keep_(flags.keep || !settings.joins.empty()), report_(report), place_(settings) {}
+      : settings_(settings), flags_(flags), keep_(flags.keep || !settings.joins.empty()), report_(report), place_(settings, report) {}
 
   Status run(const std::string& host, std::uint16_t port) {
+    if (place_.is_memory()) refuse("listen has nobody to hear on --via memory, a wire of this process alone; that is for gannet send");
     const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
     Socket socket = place_.socket(local.ip.family);
     place_.bind(socket, local);
     const auto fd = socket.fd();
     if (!fd) fail("cannot wait for datagrams", fd.error());
-    report_.listening("kernel", local);
+    report_.listening(settings_.via, local);
 
     Waiter::Moment until = end_of_quiet();
     while (!waiter_.interrupted() && !has_enough() && std::chrono::steady_clock::now() < until) {
@@ -118,6 +119,7 @@ void add_listen(CommandLine& line) {
   add_timeout_flag(command, "end when nothing has come for this long");
   add_receive_flags(command);
   add_report_flags(command);
+  add_link_flags(command);
   const Settings& settings = command.settings();
   command.run(
       [&settings, where, flags](Report& report) {

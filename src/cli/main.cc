@@ -8,7 +8,7 @@
 namespace gannet::cli {
 namespace {
 
-constexpr const char* overview = "UDP: send, receive and look at datagrams, over the kernel's UDP.";
+constexpr const char* overview = "UDP in user space: send, receive and look at datagrams, over the kernel's UDP or a host that is entirely ours.";
 
 constexpr const char* examples = R"(Try, in two terminals:
   gannet echo 127.0.0.1 65433

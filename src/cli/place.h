@@ -1,8 +1,18 @@
-// Makes the sockets of a command, and names what keeps it from having one.
-// Thread: the command's.
+// Whose UDP a command uses: the kernel's, or that of a host of ours which lives as long as the command.
+//
+//   kernel                                the kernel's sockets: no privilege, no faults, no capture
+//   tap:NAME,ADDR/LEN[,gw=ADDR]           a host of ours on a TAP device; the kernel's end of it is the rest of the world
+//   memory                                `send` only: a host of ours at 10.7.0.1/24 on a wire in memory, and at 10.7.0.2 another, which echoes
+//
+// Thread: the command's; the hosts have threads of their own.
 #pragma once
+#include <memory>
+#include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include <gannet/host.h>
 #include <gannet/socket.h>
 
 #include "cli/report.h"
@@ -12,8 +22,14 @@ namespace gannet::cli {
 
 class Place {
  public:
-  // The settings must outlive it.
-  explicit Place(const Settings& settings) : settings_(settings) {}
+  // Opens, and with a host of ours starts, what --via names. The settings and the report must outlive it.
+  Place(const Settings& settings, Report& report);
+
+  // With --via memory: the other host of the wire answers what comes to this port and, where it is one, to this group.
+  void echo_opposite(const Address& at);
+
+  [[nodiscard]] bool is_ours() const { return host_.has_value(); }
+  [[nodiscard]] bool is_memory() const { return settings_.via == "memory"; }
 
   // A socket with what the settings say of it: TOS, TTL, broadcast, buffer, groups.
   Socket socket(Family family);
@@ -22,14 +38,28 @@ class Place {
   // The address of a host given by name or number. Names are the kernel's business (getaddrinfo).
   Address resolve(const std::string& host, std::uint16_t port);
 
-  // What died and what was counted: the overflow of this socket.
+  // What died and what was counted: our host's all, the kernel's only the overflow of this socket.
   void finish(Totals& totals, const Socket& socket) const;
 
  private:
+  // An echo server that ends with its socket.
+  struct Echo {
+    Socket socket;
+    std::jthread thread;
+    ~Echo() { (void)socket.close(); }
+  };
+
+  void open_tap();
+  void open_memory();
+  HostOptions host_options();
   void join(Socket& socket, const Join& join);
   std::uint32_t interface_index(const std::string& name) const;
 
   const Settings& settings_;
+  Report& report_;
+  std::optional<Segment> segment_;
+  std::optional<Host> host_, opposite_;
+  std::unique_ptr<Echo> echo_;
 };
 
 }  // namespace gannet::cli

@@ -97,7 +97,9 @@ void Report::error(const SocketError& error, std::string_view sentence) {
   }
 }
 
-void Report::packet(std::string_view text) { line({{"event", "packet"}, {"line", text}}, text); }
+void Report::packet(std::string_view text) {
+  if (!summed_up_) line({{"event", "packet"}, {"line", text}}, text);
+}
 
 void Report::captured(const Captured& packet) {
   const auto or_null = [](std::string_view text) { return text.empty() ? Json(nullptr) : Json(text); };
@@ -118,6 +120,7 @@ void Report::captured(const Captured& packet) {
 }
 
 void Report::summary(const Totals& totals) {
+  summed_up_ = true;
   const Latency& trips = totals.round_trips;
   if (json_) {
     Json rtt = nullptr;

@@ -9,6 +9,7 @@
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -77,6 +78,7 @@ class Report {
   void line(const Json& object, std::string_view text);
   void write(std::FILE* file, const std::string& text);
   bool json_, verbose_, raw_;
+  std::atomic<bool> summed_up_ = false;  // nothing follows the summary, although a host of ours says goodbye to its groups after it
   std::mutex mutex_;
 };
 

@@ -29,7 +29,10 @@ Examples:
   gannet send --size mtu -D 192.0.2.1 65433    the largest that passes in one packet
   gannet send -b --data ping 192.0.2.255 65433 everybody on the network
   gannet send --data ping -i eth0 239.1.2.3 65433
-                                               a multicast group, by one interface)";
+                                               a multicast group, by one interface
+  gannet send --via memory --ping -n 20 --interval 10ms --loss 20% --delay 5ms --print 10.7.0.2 65433
+                                               no network at all: two hosts of ours, the other of which echoes, on a wire in memory that
+                                               you spoil as you like)";
 
 struct SendFlags {
   std::string host;
@@ -51,7 +54,7 @@ class Send {
       : settings_(settings),
         flags_(flags),
         report_(report),
-        place_(settings),
+        place_(settings, report),
         to_(place_.resolve(flags.host, flags.port)),
         many_answer_(to_.ip.is_multicast() || settings.broadcast),
         socket_(open()),
@@ -91,6 +94,7 @@ class Send {
       const IpAddress source = flags_.source.empty() ? IpAddress::any(to_.ip.family) : place_.resolve(flags_.source, 0).ip;
       place_.bind(socket, {source, flags_.local_port});
     }
+    if (place_.is_memory()) place_.echo_opposite(to_);
     return socket;
   }
 
@@ -157,7 +161,9 @@ class Send {
     }
     if (error.code == EACCES && !settings_.broadcast) refuse(fmt::format("{} is a broadcast address; say that everybody is meant with -b", to));
     if (error.code == ENETUNREACH) {
-      throw Failure{Status::failed, fmt::format("no route leads to {}; `ip route` lists those there are", to)};
+      throw Failure{Status::failed,
+                    fmt::format("no route leads to {}; {}", to,
+                                place_.is_ours() ? "give our host a gateway: --via tap:NAME,ADDR/LEN,gw=ADDR" : "`ip route` lists those there are")};
     }
     fail(fmt::format("cannot send to {}", to), error);
   }
@@ -290,6 +296,7 @@ void add_send(CommandLine& line) {
   add_receive_flags(command);
   command.flag("--raw", "write replies as they are, with no newlines added", settings.raw);
   add_report_flags(command);
+  add_link_flags(command);
   command.run([&settings, flags](Report& report) { return Send(settings, *flags, report).run(); }, [flags] { check(*flags); });
 }
 

@@ -8,11 +8,20 @@
 #include <string>
 #include <vector>
 
+#include <gannet/impairment.h>
+
 #include "cli/values.h"
 
 namespace gannet::cli {
 
 struct Settings {
+  // Whose UDP, and what its link does.
+  std::string via = "kernel";
+  Impairment in, out;
+  std::string capture;
+  bool print = false;
+  std::string needs_our_link;  // the first flag given that only a link of ours can honour; empty: none
+
   // The socket.
   std::optional<Family> family;  // nothing: as the address has it
   std::vector<Join> joins;

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 from pathlib import Path
@@ -91,6 +92,22 @@ class Command(unittest.TestCase):
         self.assertRegex(complaint, r"\Agannet: [^\n]+\n\Z")
         for word in words:
             self.assertRegex(complaint, re.escape(word))
+
+
+def demo(*arguments):
+    """(exit status, standard output, standard error, size of the capture) of the demonstration."""
+    require_gannet()
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "demo.pcapng"
+        done = subprocess.run(["/usr/bin/python3", "-B", "demo/demo.py", "--gannet", GANNET.resolve(), "--capture", capture, *arguments],
+                              capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=dict(os.environ, NO_COLOR="1"))
+        return done.returncode, done.stdout, done.stderr, capture.stat().st_size if capture.exists() else 0
+
+
+def check_shown(code, text, complaint, size, patterns):
+    missing = [pattern for pattern in patterns if not re.search(pattern, text)]
+    if code != 0 or complaint or missing or size < 1000 or "complains" in text:
+        sys.exit(f"{text}\n{complaint}\nexit status {code}, a capture of {size} bytes, missing: {missing}")
 
 
 def require_gannet():
