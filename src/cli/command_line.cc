@@ -18,7 +18,7 @@ std::string or_did_you_mean(const std::string& meant, std::string_view otherwise
 
 // The first long option typed that the command does not have. What follows it was likely meant for it, so that it is named before anything else.
 std::optional<std::string> unknown_option(const CLI::App& app, std::span<char*> typed) {
-  for (const std::string argument : typed) {
+  for (std::string argument : typed) {
     const std::string name = argument.substr(0, argument.find('='));
     if (name == "--") break;
     if (name.starts_with("--") && app.get_option_no_throw(name) == nullptr) return argument;
@@ -45,7 +45,7 @@ std::string no_command(const CLI::App& root) {
 }
 
 std::string misused(const CLI::App& app, const CLI::ParseError& error) {
-  const std::string what = error.what();
+  std::string what = error.what();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) return superfluous(app, app.remaining().front());
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
     return fmt::format("{} is missing; gannet {} --help shows how it is used", what.substr(0, what.find(" is required")), app.get_name());

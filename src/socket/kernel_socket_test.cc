@@ -35,7 +35,7 @@ TEST(KernelSocket, CutsByItselfWhatTheKernelDoesNot) {
 
   std::array<std::byte, 2500> buffer;
   for (int round = 0; round < 2; ++round) {
-    for (const std::size_t size : {1000, 1000, 500}) EXPECT_EQ(server.receive(buffer, 5s).value().length, size);
+    for (const std::size_t size : {1000u, 1000u, 500u}) EXPECT_EQ(server.receive(buffer, 5s).value().length, size);
   }
 }
 

@@ -11,7 +11,6 @@ namespace gannet::tests {
 namespace {
 
 using stack::FilterMode;
-using stack::SourceFilter;
 
 class Groups : public ::testing::Test {
  protected:
