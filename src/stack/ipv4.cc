@@ -265,7 +265,8 @@ void Ipv4::run_loopback(Time now) {
     loopback_first_ = (loopback_first_ + 1) & (loopback_.size() - 1);
     --loopback_count_;
     Interface& interface = *interfaces_.find(slot.interface);
-    input_any(interface, std::move(slot.packet), false, Origin::loopback, now);
+    Frame packet = std::move(slot.packet);  // whoever delivers it need not take it, and it is not to stay in the queue
+    input_any(interface, std::move(packet), false, Origin::loopback, now);
   }
 }
 
