@@ -87,11 +87,8 @@ World::World(const Options& options)
       scoped_(__FILE__, __LINE__, replay_),
       rng_(options.seed),
       ledger_(rng_.next()),
-      fault_drops_(1 << 20),
-      capture_(fault_drops_, Duration{0}),
       prints_(std::getenv("GANNET_TRACE") != nullptr) {
   ledger_.takes_strangers = options.has_strangers;
-  capture_.add_interface("faults", true);
   for (unsigned i = 0; i < options.networks; ++i) segments_.push_back(link::MemorySegment::create(options.mtu, options.wire_slots).value());
   for (unsigned i = 0; i < options.hosts; ++i) add_host();
   settle();
@@ -117,7 +114,7 @@ void World::add_host() {
     in.seed = rng_.next();
     out.seed = rng_.next();
     auto link = link::FaultLink::create(std::move(wire), in, out, host.pools).value();
-    link->capture_drops(capture_, 0);
+    link->watch_drops([this, number](link::Direction, std::span<const std::byte> frame, Drop reason, Time) { note_drop(number, frame, reason); });
     const auto interface =
         host.stack.add_interface({.name = "eth" + std::to_string(network), .mac = caps.mac, .mtu = static_cast<std::uint32_t>(caps.mtu)}).value();
     const IpAddress ip = address_of(network, number);
@@ -159,17 +156,13 @@ bool World::service(Host& host) {
     came |= receive(host, port);
     host.next_wakeup = std::min(host.next_wakeup, port.link->next_wakeup());  // of what its faults hold back
   }
-  if (!came && !is_due) {
-    read_fault_drops(host.number);
-    return false;
-  }
+  if (!came && !is_due) return false;
   if (host.stack.next_wakeup() <= now_) host.stack.advance(now_);
   while (stack::Endpoint* endpoint = host.news.take_news()) {
     const auto reader = std::ranges::find_if(host.programs, [&](const auto& program) { return program->is(*endpoint); });
     if (reader != host.programs.end()) (*reader)->read();
   }
   send_out(host);
-  read_fault_drops(host.number);
   is_moving_ |= copies_of(host) != copies;
   host.next_wakeup = host.stack.next_wakeup();
   for (const Host::Port& port : host.ports) host.next_wakeup = std::min(host.next_wakeup, port.link->next_wakeup());
@@ -258,7 +251,6 @@ void World::finish() {
       exhausted |= count(port.link->counters().drops, Drop::no_frame) != 0;
     }
   }
-  EXPECT_EQ(capture_.missed(0), 0u);
   const bool duplicated = options_.in.duplicate > 0 || options_.out.duplicate > 0;
   if (!options_.has_strangers) ledger_.check_ends(duplicated || exhausted, unseen);
 }
@@ -329,23 +321,6 @@ void World::note_drop(unsigned host, std::span<const std::byte> bytes, Drop reas
   if (!bytes.empty() || !sending_) return ledger_.dropped(bytes, reason);
   if (reason == Drop::send_refused) return ledger_.refused(*sending_, EINVAL);
   ledger_.dropped(*sending_);
-}
-
-// What the faults dropped, out of the blocks that the capture unit wrote.
-void World::read_fault_drops(unsigned host) {
-  if (fault_drops_.readable().empty()) return;
-  std::vector<std::byte> blocks;
-  for (auto bytes = fault_drops_.readable(); !bytes.empty(); bytes = fault_drops_.readable()) {
-    blocks.insert(blocks.end(), bytes.begin(), bytes.end());
-    fault_drops_.consume(bytes.size());
-  }
-  constexpr std::uint32_t packet_block = 6;
-  for (std::span rest(blocks); rest.size() >= 28;) {
-    std::array<std::uint32_t, 7> header;  // type, length, interface, time (two), captured, original
-    std::memcpy(header.data(), rest.data(), sizeof header);
-    if (header[0] == packet_block) note_drop(host, rest.subspan(sizeof header, header[5]), Drop::fault_loss);
-    rest = rest.subspan(header[1]);
-  }
 }
 
 // RFC 1122 2.3.2.1: never more than one request a second to a destination.

@@ -31,8 +31,6 @@
 #include <gannet/impairment.h>
 
 #include "base/rng.h"
-#include "link/byte_ring.h"
-#include "link/capture.h"
 #include "link/fault_link.h"
 #include "link/memory_link.h"
 #include "sim/ledger.h"
@@ -152,7 +150,6 @@ class World {
   void note(Event event, unsigned host, std::span<const std::byte> bytes, std::uint64_t what = 0);
   void print(Event event, unsigned host, std::span<const std::byte> bytes, std::string_view what) const;
   void note_drop(unsigned host, std::span<const std::byte> bytes, Drop reason);
-  void read_fault_drops(unsigned host);
   void watch_arp(Host& host, std::span<const std::byte> frame);
   void check_host(const Host& host) const;
   void check_wires() const;
@@ -164,8 +161,6 @@ class World {
   Rng rng_;
   Ledger ledger_;
   std::vector<std::shared_ptr<link::MemorySegment>> segments_;
-  link::ByteRing fault_drops_;
-  link::Capture capture_;
   struct Watcher {
     World* world;
     unsigned host;
