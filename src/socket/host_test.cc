@@ -212,9 +212,11 @@ TEST_F(Hosts, CountAndSayWhatBecameOfDatagrams) {
 
 // What people see, and what stands in the file: each packet, and the reason where one ended early.
 class WatchedHosts : public Hosts {
+ public:
+  ~WatchedHosts() override { ::unlink(path.c_str()); }
+
  protected:
   WatchedHosts() : Hosts(watched(*this)) {}
-  ~WatchedHosts() override { ::unlink(path.c_str()); }
 
   static HostOptions watched(WatchedHosts& self) {
     self.path = ::testing::TempDir() + "gannet_host_test_" + std::to_string(::getpid()) + ".pcapng";
