@@ -12,9 +12,9 @@ PRESETS = {
 NEEDS = {"dev": ["core", "cli", "test"], "release": ["core", "cli"], "tsan": ["core", "cli", "test"], "fuzz": ["core", "fuzz"]}
 
 
-def configure(preset):
+def configure(preset, where=None, *more):
     need(*NEEDS[preset])
-    configured = output_of(["cmake", "--preset", preset])
+    configured = output_of(["cmake", "--preset", preset, "-B", where or BUILD / preset, *more])
     if configured.returncode != 0:
         raise Stop(f"cmake could not configure the preset {preset}:\n{configured.stdout}{configured.stderr}")
     for line in configured.stdout.splitlines():

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import build
 import cxx
-from machine import BUILD, ROOT, jobs, need, output_of, say
+from machine import BUILD, ROOT, jobs, output_of, say
 
 Finding = namedtuple("Finding", "path line what why do")
 
@@ -86,14 +86,13 @@ def headers(files):
 
 
 def tidy(files):
-    need(*build.NEEDS["dev"])
-    build.configure("dev")
+    build.configure("dev", BUILD / "check/commands", "-DGANNET_UNITY=OFF")  # a command for each file
     version = output_of(["clang-tidy-19", "--version"]).stdout + (ROOT / ".clang-tidy").read_text()
-    commands = {entry["file"]: entry.get("command", "") for entry in json.loads((BUILD / "dev/compile_commands.json").read_text())}
+    commands = {entry["file"]: entry.get("command", "") for entry in json.loads((BUILD / "check/commands/compile_commands.json").read_text())}
     work = {}
     for path in files:
         if flags := commands.get(str(ROOT / path)):
-            command = ["clang-tidy-19", "-p", "build/dev", "--quiet", path]
+            command = ["clang-tidy-19", "-p", "build/check/commands", "--quiet", path]
             work[path] = command, key_of(path, version, *command, " ".join(shlex.split(flags)[1:]))
     seen = set()
     for path, completed in each("tidy", work):
