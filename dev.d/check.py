@@ -27,6 +27,7 @@ WAIVERS = {
     ("threads", "src/base/log*"): "any thread may log",
     ("threads", "src/link/frame_ring*"): "two engines in two threads meet at a memory link",
     ("threads", "src/link/memory_link*"): "two engines in two threads meet at a memory link",
+    ("threads", "src/link/port_bell*"): "two engines in two threads meet at a memory link",
     ("threads", "src/link/byte_ring*"): "an engine and the thread that writes its capture meet here",
     ("threads", "src/link/capture_file*"): "the thread that writes a capture, so that no disk holds up a packet",
     ("threads", "src/stack/record_ring*"): "the ring of an endpoint, where threads and processes meet",

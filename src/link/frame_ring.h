@@ -41,7 +41,7 @@ class FrameRing {
         if (!tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) continue;
         slot.size = static_cast<std::uint32_t>(frame.size());
         if (!frame.empty()) std::memcpy(bytes_at(position), frame.data(), frame.size());
-        slot.sequence.store(position + 1);  // sequentially consistent: see MemoryPort's bell
+        slot.sequence.store(position + 1);  // sequentially consistent: see PortBell
         return true;
       }
       if (sequence < position) return false;  // still the frame of the round before

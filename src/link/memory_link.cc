@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "link/frame_ring.h"
+#include "link/port_bell.h"
 
 namespace gannet::link {
 namespace {
@@ -21,45 +22,21 @@ std::uint64_t number_of(std::span<const std::byte, 6> mac) {
 }  // namespace
 
 // What waits for one link, and the bell that wakes its engine.
-//
-// The bell costs a system call only when the receiver may be asleep, that is, after receive() found nothing. `unwatched`: nobody asked for fd().
-// `armed`: the receiver found the ring empty; the next sender rings. `ringing`: a sender is about to write to the eventfd. `rung`: it has written;
-// the receiver, when it next finds the ring empty, takes the token back and arms again. No wake-up is lost: the sender hands over a slot, then looks
-// at the bell; the receiver arms, then looks at the slot. All four are sequentially consistent, so that one of the two sees the other.
-class MemoryPort {
- public:
-  MemoryPort(std::size_t slots, std::size_t slot_size, Fd eventfd) : ring(slots, slot_size), eventfd_(std::move(eventfd)) {}
-
-  // By a sender, after each push.
-  void ring_if_armed() {
-    Bell expected = Bell::armed;
-    if (bell_.load() != Bell::armed || !bell_.compare_exchange_strong(expected, Bell::ringing)) return;
-    ::eventfd_write(eventfd_.get(), 1);
-    bell_.store(Bell::rung);
-  }
+struct MemoryPort {
+  MemoryPort(std::size_t slots, std::size_t slot_size, Fd eventfd) : ring(slots, slot_size), bell(std::move(eventfd)) {}
 
   // By the receiver, when it found the ring empty.
   void arm() {
-    if (bell_.load() != Bell::rung) return;  // unwatched, or armed still, or the token is yet to come and will wake us
-    eventfd_t token;
-    ::eventfd_read(eventfd_.get(), &token);
-    bell_.store(Bell::armed);
-    if (ring.has_frame()) ring_if_armed();
+    if (bell.arm() && ring.has_frame()) bell.ring();
   }
-
   // By the receiver: the descriptor, from now on rung.
   int watch() {
-    Bell expected = Bell::unwatched;
-    if (bell_.compare_exchange_strong(expected, Bell::armed) && ring.has_frame()) ring_if_armed();
-    return eventfd_.get();
+    if (bell.watch() && ring.has_frame()) bell.ring();
+    return bell.fd();
   }
 
   FrameRing ring;
-
- private:
-  enum class Bell : std::uint8_t { unwatched, armed, ringing, rung };
-  std::atomic<Bell> bell_ = Bell::unwatched;
-  Fd eventfd_;
+  PortBell bell;
 };
 
 Result<std::shared_ptr<MemorySegment>> MemorySegment::create(std::size_t mtu, std::size_t slots) {
@@ -170,7 +147,7 @@ void MemoryLink::send_one(std::span<const std::byte> frame) {
     MemoryPort& port = *place.port.load(std::memory_order_acquire);
     if (port.ring.push(frame)) {
       copies_.add();
-      port.ring_if_armed();
+      port.bell.ring();
     } else {
       counters_.drop(Drop::link_queue_full);
     }

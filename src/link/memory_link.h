@@ -25,7 +25,7 @@
 namespace gannet::link {
 
 class MemoryLink;
-class MemoryPort;
+struct MemoryPort;
 
 class MemorySegment : public std::enable_shared_from_this<MemorySegment> {
  public:
