@@ -14,7 +14,7 @@ namespace {
 
 constexpr int most_buffer = std::numeric_limits<int>::max() / 2;  // it is doubled
 constexpr int any = std::numeric_limits<int>::max();
-constexpr int buffer = 212992;  // Linux's net.core.rmem_default and wmem_default
+constexpr int usual_buffer = 212992;  // Linux's net.core.rmem_default and wmem_default
 constexpr LinuxOption none;
 
 // Known to the kernel, not yet to the C library.
@@ -26,8 +26,8 @@ constexpr LinuxOption of_ipv6(int number) { return {IPPROTO_IPV6, number}; }
 constexpr LinuxOption of_udp(int number) { return {IPPROTO_UDP, number}; }
 
 constexpr std::array<OptionRow, option_count> table{{
-    {Option::receive_buffer, "receive_buffer", of_socket(SO_RCVBUF), of_socket(SO_RCVBUF), 0, most_buffer, buffer},
-    {Option::send_buffer, "send_buffer", of_socket(SO_SNDBUF), of_socket(SO_SNDBUF), 0, most_buffer, buffer},
+    {Option::receive_buffer, "receive_buffer", of_socket(SO_RCVBUF), of_socket(SO_RCVBUF), 0, most_buffer, usual_buffer},
+    {Option::send_buffer, "send_buffer", of_socket(SO_SNDBUF), of_socket(SO_SNDBUF), 0, most_buffer, usual_buffer},
     {Option::broadcast, "broadcast", of_socket(SO_BROADCAST), of_socket(SO_BROADCAST), 0, 1, 0},
     {Option::reuse_address, "reuse_address", of_socket(SO_REUSEADDR), of_socket(SO_REUSEADDR), 0, 1, 0},
     {Option::reuse_port, "reuse_port", of_socket(SO_REUSEPORT), of_socket(SO_REUSEPORT), 0, 1, 0},
