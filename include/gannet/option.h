@@ -23,6 +23,11 @@ enum class Option : std::uint8_t {
   pmtu_discovery,  // IP_MTU_DISCOVER, see PmtuDiscovery
   no_checksum,     // SO_NO_CHECK, 0 or 1: send IPv4 datagrams with no UDP checksum (RFC 1122 4.1.3.4)
   segment_size,    // UDP_SEGMENT, bytes: every send is cut into datagrams of this size; 0 is off
+  // SO_MAX_PACING_RATE, bytes of IP packets a second; -1 (default) and 0: as fast as it goes. On a Host what is too early stays in the send buffer: a
+  // sender that is faster waits there, bursts are two packets or a millisecond's worth, and close() still sends the rest, each in its time. A send
+  // that is cut into segments goes at once. Not paced: a handler's replies. The kernel paces only on interfaces whose queueing discipline is fq
+  // (tc-fq(8)); elsewhere it takes the option and does nothing (RFC 8085 3.1.6).
+  max_pacing_rate,
 
   // What comes in.
   receive_metadata,    // 0 or 1 (default): local address, interface, TTL and TOS of each datagram

@@ -21,12 +21,19 @@ class TokenBucket {
   // Takes `count` tokens, or none and false when they are not all there.
   constexpr bool take(Time now, std::uint64_t count = 1) {
     if (ready_at(now, count) > now) return false;
-    full_at_ = later(full_at_, now) + cost(count);
+    spend(now, count);
     return true;
   }
+  // Takes them even where they are not all there: what is missing is owed, and comes before all that is taken later.
+  constexpr void spend(Time now, std::uint64_t count) { full_at_ = later(full_at_, now) + cost(count); }
   // When `count` tokens will be there: now, or later. Asking for more than the burst gives a time at which they still are not.
   [[nodiscard]] constexpr Time ready_at(Time now, std::uint64_t count = 1) const {
     return later(now, later(full_at_, now) + cost(count) - capacity_);
+  }
+  // How many tokens short of full it is, what is owed included.
+  [[nodiscard]] constexpr std::uint64_t missing(Time now) const {
+    const auto time = static_cast<std::uint64_t>((later(full_at_, now) - now).count());
+    return time / 1'000'000'000 * per_second_ + time % 1'000'000'000 * per_second_ / 1'000'000'000;
   }
 
  private:

@@ -35,6 +35,18 @@ TEST(TokenBucket, TakesAllOrNothing) {
   EXPECT_TRUE(bucket.take(now, 40));
 }
 
+TEST(TokenBucket, OwesWhatIsSpentBeyondIt) {
+  TokenBucket bucket(1000, 100);
+  const Time now{1s};
+  EXPECT_EQ(bucket.missing(now), 0u);
+  bucket.spend(now, 350);
+  EXPECT_EQ(bucket.missing(now), 350u);
+  EXPECT_EQ(bucket.ready_at(now), now + 251ms);
+  EXPECT_EQ(bucket.ready_at(now, 100), now + 350ms);
+  EXPECT_EQ(bucket.missing(now + 200ms), 150u);
+  EXPECT_TRUE(bucket.take(now + 350ms, 100));
+}
+
 // Against a bucket that counts tokens, at times that refill it in whole ones.
 TEST(TokenBucket, AgreesWithABucketThatCounts) {
   Rng rng(1);

@@ -1,6 +1,7 @@
 // gannet send HOST PORT: sends datagrams, waits for the answers, and tells how long they took.
 #include <fmt/format.h>
 
+#include <limits>
 #include <thread>
 
 #include "cli/commands.h"
@@ -30,6 +31,8 @@ Examples:
   gannet send -b --data ping 192.0.2.255 65433 everybody on the network
   gannet send --data ping -i eth0 239.1.2.3 65433
                                                a multicast group, by one interface
+  gannet send --size 1000 -n 500 --pace 1Mbit --via tap:gannet0,10.7.0.2/24 10.7.0.1 65433
+                                               no faster than that
   gannet send --via memory --ping -n 20 --interval 10ms --loss 20% --delay 5ms --print 10.7.0.2 65433
                                                no network at all: two hosts of ours, the other of which echoes, on a wire in memory that
                                                you spoil as you like)";
@@ -46,6 +49,7 @@ struct SendFlags {
   std::string source;
   std::uint16_t local_port = 0;
   std::optional<std::chrono::nanoseconds> interval;
+  int pace = 0;  // bytes per second; 0: none
 };
 
 class Send {
@@ -90,12 +94,20 @@ class Send {
       const auto set = socket.set(Option::pmtu_discovery, static_cast<int>(PmtuDiscovery::always));
       if (!set) fail("cannot forbid fragments", set.error());
     }
+    if (flags_.pace != 0) pace(socket);
     if (!flags_.source.empty() || flags_.local_port != 0) {
       const IpAddress source = flags_.source.empty() ? IpAddress::any(to_.ip.family) : place_.resolve(flags_.source, 0).ip;
       place_.bind(socket, {source, flags_.local_port});
     }
     if (place_.is_memory()) place_.echo_opposite(to_);
     return socket;
+  }
+
+  void pace(Socket& socket) {
+    const auto set = socket.set(Option::max_pacing_rate, flags_.pace);
+    if (!set) fail("cannot pace the socket", set.error());
+    if (place_.is_ours()) return;
+    report_.note("the kernel paces only on interfaces whose queueing discipline is fq: tc qdisc replace dev IFACE root fq");
   }
 
   Payloads payloads() {
@@ -137,8 +149,15 @@ class Send {
     }
     report_.sent(++totals_.datagrams_out, to_, data.size());
     totals_.bytes_out += data.size();
-    last_sent_ = Clock::now();
-    next_ = std::max(next_ + interval_, last_sent_ - interval_);  // late ones are not made up for in a burst
+    const auto now = Clock::now();
+    next_ = std::max(next_ + interval_, now - interval_);  // late ones are not made up for in a burst
+    last_sent_ = std::max(last_sent_, now) + time_to_leave(data.size());
+  }
+
+  // Until a paced datagram leaves our host, which must not end before.
+  [[nodiscard]] std::chrono::nanoseconds time_to_leave(std::size_t size) const {
+    if (flags_.pace == 0 || !place_.is_ours()) return 0ns;
+    return std::chrono::nanoseconds(1s) * static_cast<std::int64_t>(size + ipv4_headers) / flags_.pace;
   }
 
   // Why a datagram of this size could not be sent, and what to do.
@@ -217,8 +236,8 @@ class Send {
 
   [[nodiscard]] bool is_done() const {
     if (payloads_.state() != Payloads::State::ended) return false;
-    if (patience_ <= 0s || totals_.datagrams_out == 0) return true;
-    const bool all_settled = !many_answer_ && exchange_.answered() + totals_.errors >= totals_.datagrams_out;
+    if (totals_.datagrams_out == 0) return true;
+    const bool all_settled = patience_ > 0s && !many_answer_ && exchange_.answered() + totals_.errors >= totals_.datagrams_out;
     return all_settled || Clock::now() >= last_sent_ + patience_;
   }
 
@@ -245,7 +264,8 @@ class Send {
   Payloads payloads_;
   Exchange exchange_;
   std::chrono::nanoseconds interval_, patience_;
-  Clock::time_point next_, last_sent_;
+  Clock::time_point next_;
+  Clock::time_point last_sent_{};  // when the last datagram left, or will
   Totals totals_;
   std::string last_error_;  // people are told once of what repeats itself; the summary counts it
   std::vector<std::byte> buffer_ = std::vector<std::byte>(65536);
@@ -263,6 +283,12 @@ void add_payload_flags(Command& command, const std::shared_ptr<SendFlags>& flags
                   if (flags->size.value_or(0) > (1u << 20)) refuse(fmt::format("{} {}: a datagram has 65507 bytes at most", flag, text));
                 });
   command.flag("--ping", "send one a second until Ctrl-C (-n: so many), and tell each one's round trip", flags->ping);
+}
+
+int parse_pace(std::string_view flag, std::string_view text) {
+  const std::uint64_t bytes = parse_rate(flag, text) / 8;
+  if (bytes == 0 || bytes > std::numeric_limits<int>::max()) refuse(fmt::format("{} takes from 8bit to 17Gbit, not \"{}\"", flag, text));
+  return static_cast<int>(bytes);
 }
 
 void check(const SendFlags& flags) {
@@ -287,6 +313,8 @@ void add_send(CommandLine& line) {
   add_count_flag(command, "send so many datagrams in all");
   command.value("--interval", "TIME", "between two datagrams (0; --ping: 1s)",
                 [flags](std::string_view flag, std::string_view text) { flags->interval = parse_duration(flag, text); });
+  command.value("--pace", "BITS", "send no more than this many bits per second, headers included: 1Mbit",
+                [flags](std::string_view flag, std::string_view text) { flags->pace = parse_pace(flag, text); });
   add_timeout_flag(command, "wait this long for the last replies (1s); 0: for none");
   command.text("-s,--source", "ADDRESS", "send from this address of this host", flags->source);
   command.value("-p,--port", "PORT", "send from this port",

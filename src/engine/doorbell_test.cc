@@ -157,7 +157,7 @@ TEST_F(DoorbellTest, AFullSendRingMakesItUnwritableUntilHalfIsFree) {
     bell_client.plug();
     while (!endpoint.has_send_space()) {
       EXPECT_EQ(poll_for(POLLOUT), 0);
-      ASSERT_TRUE(*endpoint.next_send(request));
+      ASSERT_TRUE(*endpoint.next_send(request, Time{}));
       endpoint.finish_send();
       ends.bell.sent(endpoint);
     }
@@ -236,7 +236,7 @@ TEST_F(DoorbellTest, SendersWaitForHalfTheRing) {
   std::thread waiter([&] { EXPECT_TRUE(wait_writable(client, soon())); });
   while (client.send_control()->space_waiters == 0) std::this_thread::yield();
   stack::SendRequest request;
-  while (*endpoint.next_send(request)) {
+  while (*endpoint.next_send(request, Time{})) {
     endpoint.finish_send();
     wake_senders(endpoint);
   }

@@ -185,23 +185,32 @@ void Engine::activate(std::uint32_t slot) {
   active_.push_back(slot);
 }
 
+void Engine::deactivate(std::size_t place) {
+  seats_[active_[place]].active = false;
+  active_[place] = active_.back();
+  active_.pop_back();
+}
+
 bool Engine::send_datagrams() {
   bool any = false;
   for (std::size_t i = 0; i < active_.size() && has_output_room();) {
     const std::uint32_t slot = active_[i];
     Seat& seat = seats_[slot];
+    stack::Endpoint& endpoint = *seat.endpoint;
     if (flush(seat) != 0) {
       seat.idle = 0;
-      wake_senders(*seat.endpoint);
-      if (seat.bell) seat.bell->sent(*seat.endpoint);
+      wake_senders(endpoint);
+      if (seat.bell) seat.bell->sent(endpoint);
       any = true;
-    } else if (++seat.idle >= idle_rounds && seat.endpoint->request_wakeup()) {
-      seat.active = false;
-      active_[i] = active_.back();
-      active_.pop_back();
+    } else if (endpoint.held_until() <= now_ && ++seat.idle >= idle_rounds && endpoint.request_wakeup()) {
+      deactivate(i);
       continue;
     }
-    ++i;
+    if (seat.retired && !endpoint.has_sends()) {
+      release(slot);
+    } else {
+      ++i;
+    }
   }
   return any;
 }
@@ -247,6 +256,10 @@ bool Engine::send_frames(Port& port) {
 
 Time Engine::next_wakeup() const {
   Time next = stack_->next_wakeup();
+  for (const std::uint32_t slot : active_) {
+    const Time held_until = seats_[slot].endpoint->held_until();
+    if (held_until > now_) next = std::min(next, held_until);
+  }
   for (const auto& interposer : interposers_) next = std::min(next, interposer->next_wakeup());
   for (const Port& port : ports_) {
     next = std::min(next, port.link->next_wakeup());
@@ -255,12 +268,17 @@ Time Engine::next_wakeup() const {
   return next;
 }
 
-// Asks all senders to say so from now on. False: one has sent meanwhile.
+// Asks all senders to say so from now on, but for those of whom something is held: their time will come. False: one has sent meanwhile.
 bool Engine::may_sleep() {
-  for (; !active_.empty(); active_.pop_back()) {
-    Seat& seat = seats_[active_.back()];
-    if (!seat.endpoint->request_wakeup()) return false;
-    seat.active = false;
+  for (std::size_t i = 0; i < active_.size();) {
+    stack::Endpoint& endpoint = *seats_[active_[i]].endpoint;
+    if (endpoint.held_until() > now_) {
+      ++i;
+    } else if (endpoint.request_wakeup()) {
+      deactivate(i);
+    } else {
+      return false;
+    }
   }
   return true;
 }
@@ -341,17 +359,26 @@ Result<stack::Endpoint*> Engine::open_endpoint() {
 
 void Engine::close_endpoint(stack::Endpoint& endpoint) {
   const std::uint32_t slot = endpoint.slot;
+  Seat& seat = seats_[slot];
   // What the application sent before it closed still goes out, as on Linux.
-  for (std::size_t i = 0; i < flushes_at_most && flush(seats_[slot]) != 0; ++i) {
+  for (std::size_t i = 0; i < flushes_at_most && flush(seat) != 0; ++i) {
     for (Port& port : ports_) send_frames(port);
   }
   endpoint.close();
   ring_bells();
   wake_senders(endpoint);
-  close_bell(seats_[slot]);
-  if (seats_[slot].interposer != nullptr) seats_[slot].interposer->detach(endpoint);
-  stack_->udp().close(endpoint, now_);
-  seats_[slot] = {};
+  close_bell(seat);
+  if (endpoint.held_until() <= now_) return release(slot);
+  stack_->udp().retire(endpoint, now_);
+  seat.retired = true;
+  activate(slot);
+}
+
+void Engine::release(std::uint32_t slot) {
+  Seat& seat = seats_[slot];
+  if (seat.interposer != nullptr) seat.interposer->detach(*seat.endpoint);
+  stack_->udp().close(*seat.endpoint, now_);
+  seat = {};
   std::erase(active_, slot);
   free_seats_.push_back(slot);
 }

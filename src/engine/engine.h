@@ -113,6 +113,7 @@ class Engine {
     Interposer* interposer = nullptr;
     bool shared_bell = false;  // EPOLLOUT is asked for too
     bool active = false;       // its send rings are polled
+    bool retired = false;      // its application has closed it; what it sent is held until its time
     std::uint32_t idle = 0;    // rounds since something was sent
   };
 
@@ -134,6 +135,7 @@ class Engine {
   bool receive(Port& port);
   bool take_notified();
   void activate(std::uint32_t slot);
+  void deactivate(std::size_t place);
   bool send_datagrams();
   std::size_t flush(Seat& seat);
   bool advance();
@@ -148,6 +150,7 @@ class Engine {
   void wait(Time until);
   void handle_bell(std::uint32_t slot, std::uint32_t events);
   void close_bell(Seat& seat);
+  void release(std::uint32_t slot);
   Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
 
   const Duration spin_;

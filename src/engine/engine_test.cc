@@ -152,6 +152,33 @@ TEST(Engine, WaitsNoLongerThanItIsTold) {
   EXPECT_GE(steady_clock::now() - before, std::chrono::milliseconds(5));
 }
 
+// B2: the loop sleeps until a paced socket's next datagram comes due, and close() loses none; the port is free at once.
+TEST(Engine, HoldsWhatAPacedSocketSendsUntilItsTime) {
+  const auto segment = link::MemorySegment::create().value();
+  Host a(*segment, 1), b(*segment, 2);
+  a.open(53);
+  b.open(53);
+  a.engine->call([&] { a.endpoint->set_pacing_rate(50'000, a.engine->now()); });
+  b.engine->start().value();
+  a.engine->start().value();
+  const auto before = steady_clock::now();
+  const std::string data(972, 'x');
+  constexpr int sent = 20;  // 3 at once, and the others 20 ms apart
+  for (int i = 0; i < sent; ++i) ASSERT_TRUE(a.send(data, at(2, 53)));
+  a.engine->call([&] { a.engine->close_endpoint(*a.endpoint); });
+  a.client.reset();
+  a.open(53);
+  stack::ReceiveSlot slot;
+  for (int i = 0; i < sent; ++i) {
+    while (!b.receive(slot)) ASSERT_TRUE(wait_readable(*b.client, soon())) << "datagram " << i << " is lost";
+    EXPECT_EQ(slot.header.peer, at(1, 53));
+  }
+  EXPECT_GE(steady_clock::now() - before, std::chrono::milliseconds(20) * (sent - 3));
+  EXPECT_LT(a.engine->counters().rounds.value(), 1000u);
+  a.engine->stop();
+  EXPECT_EQ(a.engine->stack().udp().socket_count(), 1u);
+}
+
 // A socket that nobody looked at for long asks to be told; one that was closed meanwhile is no longer asked.
 TEST(Engine, ForgetsAClosedSocketThatWasActive) {
   const auto segment = link::MemorySegment::create().value();

@@ -65,7 +65,7 @@ std::size_t Interposer::flush(stack::Endpoint& endpoint, Time now, std::size_t b
   stack::SendRequest request;
   std::size_t taken = 0;
   for (; taken < budget; ++taken) {
-    const auto next = endpoint.next_send(request);
+    const auto next = endpoint.next_send(request, now);
     if (!next) {
       counters_.departures.add();
       counters_.drops[static_cast<std::size_t>(next.error())].add();

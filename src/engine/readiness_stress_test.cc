@@ -62,7 +62,7 @@ class Player {
   }
   void take_sends() {
     stack::SendRequest request;
-    while (endpoint.next_send(request).value_or(false)) {
+    while (endpoint.next_send(request, Time{}).value_or(false)) {
       endpoint.finish_send();
       ends_->bell.sent(endpoint);
     }

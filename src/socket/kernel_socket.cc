@@ -393,6 +393,9 @@ Result<void> KernelSocket::set(Option option, int value) {
       return {};
     case Option::receive_metadata:
       return set_metadata(value);
+    case Option::max_pacing_rate:
+      if (value == 0) value = row_of(option).initial;  // to the kernel 0 is a rate, of next to nothing
+      break;
     default:
       break;
   }

@@ -39,6 +39,7 @@ constexpr std::array<OptionRow, option_count> table{{
     {Option::pmtu_discovery, "pmtu_discovery", of_ip(IP_MTU_DISCOVER), of_ipv6(IPV6_MTU_DISCOVER), 0, 5, 1},
     {Option::no_checksum, "no_checksum", of_socket(SO_NO_CHECK), of_socket(SO_NO_CHECK), 0, 1, 0},
     {Option::segment_size, "segment_size", of_udp(UDP_SEGMENT), of_udp(UDP_SEGMENT), 0, 65507, 0},
+    {Option::max_pacing_rate, "max_pacing_rate", of_socket(SO_MAX_PACING_RATE), of_socket(SO_MAX_PACING_RATE), -1, any, -1},
 
     {Option::receive_metadata, "receive_metadata", of_ip(IP_PKTINFO), of_ipv6(IPV6_RECVPKTINFO), 0, 1, 1},
     {Option::timestamp, "timestamp", of_socket(SO_TIMESTAMPNS), of_socket(SO_TIMESTAMPNS), 0, 1, 0},

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <limits>
 #include <set>
 #include <string>
 
@@ -31,7 +32,9 @@ TEST(Options, ChecksRangesAtTheirEdges) {
     EXPECT_TRUE(check(row.option, row.min)) << row.name;
     EXPECT_TRUE(check(row.option, row.max)) << row.name;
     EXPECT_EQ(check(row.option, row.min - 1).error().code, EINVAL) << row.name;
-    EXPECT_EQ(check(row.option, row.max + 1).error().code, EINVAL) << row.name;
+    if (row.max < std::numeric_limits<int>::max()) {
+      EXPECT_EQ(check(row.option, row.max + 1).error().code, EINVAL) << row.name;
+    }
   }
   EXPECT_EQ(check(Option::ttl, 0).error().code, EINVAL);
   EXPECT_TRUE(check(Option::multicast_ttl, 0));

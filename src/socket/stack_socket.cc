@@ -161,12 +161,8 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span
 // What Linux refuses at once, against the host page.
 Result<void> StackSocket::check_send(const Outgoing& datagram) const {
   if (const auto good = check(datagram, Family::ipv4); !good) return good;
-  Address to = datagram.to;
-  if (to.port == 0) {
-    const std::uint64_t peer = peer_.load(std::memory_order_relaxed);
-    if (peer == 0) return failure(Call::send, EDESTADDRREQ);
-    to = {IpAddress::ipv4(static_cast<std::uint32_t>(peer >> 16)), static_cast<std::uint16_t>(peer)};
-  }
+  const Address to = destination_of(datagram);
+  if (to.port == 0) return failure(Call::send, EDESTADDRREQ);
   if (!datagram.source.ip.is_any()) {
     const auto source = host_.find(datagram.source.ip, 0);
     if (source && source->kind != stack::PathKind::local) return Error{EINVAL, "the source is not an address of this host"};
@@ -182,8 +178,15 @@ Result<void> StackSocket::check_send(const Outgoing& datagram) const {
                                     .fragmentation = fragmentation_.load(std::memory_order_relaxed)});
 }
 
+// A datagram may wait in the ring while its socket becomes another's peer: so it names its own, always.
+Address StackSocket::destination_of(const Outgoing& datagram) const {
+  if (datagram.to.port != 0) return datagram.to;
+  const std::uint64_t peer = peer_.load(std::memory_order_relaxed);
+  return {IpAddress::ipv4(static_cast<std::uint32_t>(peer >> 16)), static_cast<std::uint16_t>(peer)};
+}
+
 void StackSocket::lay_out(const Outgoing& datagram, stack::SendSlot& slot) const {
-  slot.header.peer = datagram.to;
+  slot.header.peer = destination_of(datagram);
   slot.header.local = datagram.source;
   slot.header.interface = datagram.interface;
   slot.header.hop_limit = static_cast<std::int16_t>(datagram.ttl);
@@ -312,72 +315,77 @@ Result<SocketError> StackSocket::receive_error() {
 
 Result<void> StackSocket::set(Option option, int value) {
   if (const auto good = check(option, value); !good) return good;
-  if (option == Option::segment_coalescing && value != 0) return Error{ENOPROTOOPT, "our stack hands datagrams over one by one"};
-  return change(Call::option, [&](stack::Endpoint& endpoint) -> Result<void> {
-    stack::EndpointOptions& options = endpoint.options;
-    const bool on = value != 0;
-    switch (option) {
-      case Option::receive_buffer:
-        endpoint.set_receive_limit(static_cast<std::uint64_t>(value) * 2);
-        break;
-      case Option::send_buffer:
-        endpoint.set_send_limit(static_cast<std::uint64_t>(value) * 2);
-        break;
-      case Option::broadcast:
-        broadcast_ = options.broadcast = on;
-        break;
-      case Option::reuse_address:
-        options.reuse_address = on;
-        break;
-      case Option::reuse_port:
-        options.reuse_port = on;
-        break;
-      case Option::ttl:
-        options.ttl = value;
-        break;
-      case Option::tos:
-        options.tos = static_cast<std::uint8_t>(value);
-        break;
-      case Option::multicast_ttl:
-        options.multicast_ttl = static_cast<std::uint8_t>(value == -1 ? 1 : value);
-        break;
-      case Option::multicast_loop:
-        options.multicast_loop = on;
-        break;
-      case Option::pmtu_discovery:
-        fragmentation_ = options.fragmentation = static_cast<stack::Fragmentation>(value);
-        break;
-      case Option::no_checksum:
-        options.no_checksum = on;
-        break;
-      case Option::segment_size:
-        segment_size_ = static_cast<std::uint16_t>(value);
-        break;
-      case Option::receive_metadata:
-        metadata_ = on;
-        break;
-      case Option::timestamp:
-        timestamp_ = options.timestamp = on;
-        break;
-      case Option::receive_errors:
-        options.receive_errors = on;
-        break;
-      case Option::require_checksum:
-        options.require_checksum = on;
-        break;
-      case Option::multicast_all:
-        options.multicast_all = on;
-        break;
-      case Option::receive_ip_options:
-        options.receive_ip_options = on;
-        break;
-      case Option::segment_coalescing:
-        break;
-      default:
-        return Error{ENOPROTOOPT, "our stack does not have this option"};
-    }
-    return {};
-  });
+  return change(Call::option, [&](stack::Endpoint& endpoint) { return apply(option, value, endpoint); });
+}
+
+Result<void> StackSocket::apply(Option option, int value, stack::Endpoint& endpoint) {
+  stack::EndpointOptions& options = endpoint.options;
+  const bool on = value != 0;
+  switch (option) {
+    case Option::receive_buffer:
+      endpoint.set_receive_limit(static_cast<std::uint64_t>(value) * 2);
+      break;
+    case Option::send_buffer:
+      endpoint.set_send_limit(static_cast<std::uint64_t>(value) * 2);
+      break;
+    case Option::broadcast:
+      broadcast_ = options.broadcast = on;
+      break;
+    case Option::reuse_address:
+      options.reuse_address = on;
+      break;
+    case Option::reuse_port:
+      options.reuse_port = on;
+      break;
+    case Option::ttl:
+      options.ttl = value;
+      break;
+    case Option::tos:
+      options.tos = static_cast<std::uint8_t>(value);
+      break;
+    case Option::multicast_ttl:
+      options.multicast_ttl = static_cast<std::uint8_t>(value == -1 ? 1 : value);
+      break;
+    case Option::multicast_loop:
+      options.multicast_loop = on;
+      break;
+    case Option::pmtu_discovery:
+      fragmentation_ = options.fragmentation = static_cast<stack::Fragmentation>(value);
+      break;
+    case Option::no_checksum:
+      options.no_checksum = on;
+      break;
+    case Option::segment_size:
+      segment_size_ = static_cast<std::uint16_t>(value);
+      break;
+    case Option::max_pacing_rate:
+      endpoint.set_pacing_rate(on ? value : stack::Pacer::unlimited, engine_.now());
+      break;
+    case Option::receive_metadata:
+      metadata_ = on;
+      break;
+    case Option::timestamp:
+      timestamp_ = options.timestamp = on;
+      break;
+    case Option::receive_errors:
+      options.receive_errors = on;
+      break;
+    case Option::require_checksum:
+      options.require_checksum = on;
+      break;
+    case Option::multicast_all:
+      options.multicast_all = on;
+      break;
+    case Option::receive_ip_options:
+      options.receive_ip_options = on;
+      break;
+    case Option::segment_coalescing:
+      if (on) return Error{ENOPROTOOPT, "our stack hands datagrams over one by one"};
+      break;
+    default:
+      return Error{ENOPROTOOPT, "our stack does not have this option"};
+  }
+  return {};
 }
 
 Result<int> StackSocket::get(Option option) const {
@@ -412,6 +420,8 @@ Result<int> StackSocket::ask(Option option, stack::Endpoint& endpoint) const {
       return options.no_checksum ? 1 : 0;
     case Option::segment_size:
       return segment_size_.load();
+    case Option::max_pacing_rate:
+      return endpoint.pacing_rate();
     case Option::receive_metadata:
       return metadata_ ? 1 : 0;
     case Option::timestamp:

@@ -51,7 +51,7 @@ class StackSocket final : public Provider {
   // Runs `work(endpoint)` in the engine's thread; EBADF once the socket is closed.
   template <class Work>
   auto in_engine(Call call, Work&& work) const -> std::invoke_result_t<Work&, stack::Endpoint&>;
-  // The same for what changes the socket: what was sent before goes out as the socket was then.
+  // The same for what changes the socket: what was sent before goes out as the socket was then, except for what its pace holds back.
   template <class Work>
   Result<void> change(Call call, Work&& work) const;
 
@@ -59,6 +59,7 @@ class StackSocket final : public Provider {
   Result<std::size_t> send(std::span<const Outgoing> batch, std::span<stack::SendSlot> slots, Deadline deadline);
   Result<std::size_t> receive(std::span<Datagram> batch, std::span<stack::ReceiveSlot> slots, Deadline deadline, Take take);
   [[nodiscard]] Result<void> check_send(const Outgoing& datagram) const;
+  [[nodiscard]] Address destination_of(const Outgoing& datagram) const;  // port 0: none
   void lay_out(const Outgoing& datagram, stack::SendSlot& slot) const;
   Result<std::size_t> send_pieces(const Outgoing& datagram, Deadline deadline);
   [[nodiscard]] std::uint16_t segment_size_of(const Outgoing& datagram) const;
@@ -69,6 +70,8 @@ class StackSocket final : public Provider {
   bool wait_readable(Deadline deadline, Take take);
   bool wait_writable(Deadline deadline);
   void fill(Datagram& datagram, const stack::ReceiveSlot& slot) const;
+  // set() and get(), in the engine's thread.
+  Result<void> apply(Option option, int value, stack::Endpoint& endpoint);
   [[nodiscard]] Result<int> ask(Option option, stack::Endpoint& endpoint) const;
   static void received(void* self, bool emptied);
   static void wake_engine(void* self);

@@ -93,13 +93,35 @@ void Endpoint::report(const SocketError& error, bool hard, std::span<const std::
   arrivals_.event = true;
 }
 
-std::expected<bool, Drop> Endpoint::next_send(SendRequest& request) {
+std::expected<bool, Drop> Endpoint::next_send(SendRequest& request, Time now) {
+  if (now < held_until_) return false;
   for (std::size_t tried = 0; tried < send_rings_.size(); ++tried) {
     const auto next = send_rings_[send_turn_].reader.next(request);
+    if (next && *next && pacer_.is_on()) [[unlikely]]
+      return pace(request, now);
     if (!next || *next) return next;
     send_turn_ = (send_turn_ + 1) % send_rings_.size();
   }
   return false;
+}
+
+// Whether the datagram may go now. One that must wait stays where it is, the next of its ring, and its ring the next in turn.
+bool Endpoint::pace(const SendRequest& request, Time now) {
+  constexpr std::size_t headers = 28;  // IPv4's and UDP's
+  const std::size_t size = request.payload.size();
+  const std::size_t segment = request.header.segment_size != 0 ? request.header.segment_size : options.segment_size;
+  const std::size_t datagrams = segment == 0 || size <= segment ? 1 : (size + segment - 1) / segment;
+  const std::size_t bytes = size + datagrams * headers;
+  held_until_ = pacer_.ready_at(now, bytes);
+  if (held_until_ > now) return false;
+  pacer_.spend(now, bytes);
+  return true;
+}
+
+void Endpoint::set_pacing_rate(int rate, Time now) {
+  if (rate == pacer_.rate()) return;
+  pacer_.set_rate(rate, now);
+  held_until_ = {};
 }
 
 void Endpoint::finish_send() {

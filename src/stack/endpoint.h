@@ -24,6 +24,7 @@
 #include "base/frame.h"
 #include "base/time.h"
 #include "stack/endpoint_memory.h"
+#include "stack/pacer.h"
 #include "stack/path.h"
 #include "stack/record.h"
 #include "stack/record_ring.h"
@@ -131,9 +132,15 @@ class Endpoint {
   // it is `hard` and the socket connected, or of local origin. `quote` is the start of the payload it is about.
   void report(const SocketError& error, bool hard, std::span<const std::byte> quote = {});
 
-  // The send rings, a process's each, served in turn, a datagram at a time. False: all are empty. An error: a record was invalid, and skipped.
-  std::expected<bool, Drop> next_send(SendRequest& request);
+  // The send rings, a process's each, served in turn, a datagram at a time. False: all are empty, or the next datagram is held until its time. An
+  // error: a record was invalid, and skipped.
+  std::expected<bool, Drop> next_send(SendRequest& request, Time now);
   void finish_send();  // gives the record's place back, and moves on to the next ring
+  // Until when nothing more leaves the send rings; in the past where nothing is held.
+  [[nodiscard]] Time held_until() const { return held_until_; }
+  // SO_MAX_PACING_RATE of what leaves them: bytes a second, or Pacer::unlimited. What Udp::send() and reply() send is not paced.
+  void set_pacing_rate(int rate, Time now);
+  [[nodiscard]] int pacing_rate() const { return pacer_.rate(); }
   Result<std::shared_ptr<SendMemory>> add_send_ring();
   [[nodiscard]] bool has_sends() const;
   // Asks applications to say so when they send: from now on nobody looks here. False: something came in between, and they are not asked.
@@ -189,6 +196,7 @@ class Endpoint {
   };
   static constexpr std::size_t max_send_rings = 64;
   void announce();
+  bool pace(const SendRequest& request, Time now);
 
   std::uint32_t id_;
   EndpointGroup& group_;
@@ -196,6 +204,8 @@ class Endpoint {
   std::optional<RingWriter> receive_, errors_;
   std::vector<SendRing> send_rings_;
   std::size_t send_turn_ = 0;
+  Pacer pacer_;
+  Time held_until_{};
   std::uint64_t receive_limit_ = default_buffer_limit;
   std::uint64_t send_limit_ = default_buffer_limit;
   std::uint32_t overflow_ = 0;

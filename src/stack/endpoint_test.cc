@@ -201,7 +201,7 @@ TEST_F(EndpointTest, SendsWhatTheApplicationsWrote) {
   }
   std::vector<std::uint32_t> order;
   SendRequest request;
-  while (endpoint.next_send(request).value()) {
+  while (endpoint.next_send(request, Time{}).value()) {
     order.push_back(request.header.timestamp_key);
     endpoint.finish_send();
   }
@@ -220,7 +220,7 @@ TEST_F(EndpointTest, AsksToBeWokenOnlyWhenNothingIsLeft) {
   ASSERT_EQ(client.send({&slot, 1}), 1u);
   EXPECT_EQ(wakes, 1);
   SendRequest request;
-  while (*endpoint.next_send(request)) endpoint.finish_send();
+  while (*endpoint.next_send(request, Time{})) endpoint.finish_send();
   EXPECT_TRUE(endpoint.request_wakeup());
   ASSERT_EQ(client.send({&slot, 1}), 1u);
   EXPECT_EQ(wakes, 2);
@@ -240,7 +240,7 @@ TEST_F(EndpointTest, SaysWhenWaitingSendersMayGoOn) {
   for (int i = 0; i < 11; ++i) {
     endpoint.wake_senders([&](SendControl&) { ++wakes; });
     EXPECT_EQ(wakes > 0, client.has_send_space());
-    ASSERT_TRUE(*endpoint.next_send(request));
+    ASSERT_TRUE(*endpoint.next_send(request, Time{}));
     endpoint.finish_send();
   }
   EXPECT_GT(wakes, 0);

@@ -70,6 +70,12 @@ void Udp::close(Endpoint& endpoint, Time now) {
   sockets_.pop_back();
 }
 
+void Udp::retire(Endpoint& endpoint, Time now) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  multicast_.leave_all(socket.groups, now);
+  ports_.unbind(socket);
+}
+
 Result<void> Udp::bind(Endpoint& endpoint, const Address& local) {
   auto& socket = static_cast<Socket&>(endpoint);
   if (socket.is_bound()) return Error{EINVAL, "the socket is bound already"};
@@ -275,7 +281,7 @@ std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
   SendRequest request;
   std::size_t taken = 0;
   for (; taken < budget; ++taken) {
-    const auto next = socket.next_send(request);
+    const auto next = socket.next_send(request, now);
     if (!next) {
       context_.counters.frames_made.add();  // it never became one, but its end is told as if it had
       context_.fates.drop(next.error());
@@ -317,7 +323,7 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
     if (!endpoint.is_connected()) return Error{EDESTADDRREQ, "the socket is not connected: name the address to send to"};
     to = socket.peer;
   }
-  if (!socket.is_bound()) {
+  if (socket.local.port == 0) {
     if (auto bound = bind_automatically(socket); !bound) return bound;
   }
   const IpAddress& source = header.local.ip.is_any() ? socket.source : header.local.ip;

@@ -51,6 +51,8 @@ class Udp {
   // open.
   Result<Endpoint*> open(EndpointGroup& group);
   void close(Endpoint& endpoint, Time now);
+  // Before close(), where something is left in the send rings that is to go out in its time: gives port and groups up, and hears no more.
+  void retire(Endpoint& endpoint, Time now);
 
   // Port 0 takes a free one. EADDRNOTAVAIL: not an address of this host, nor a group, nor a broadcast address. EADDRINUSE. EINVAL: bound already.
   Result<void> bind(Endpoint& endpoint, const Address& local);
@@ -70,6 +72,7 @@ class Udp {
   bool icmp_error(const IcmpError& error, Time now);
 
   // Sends what waits in the endpoint's send rings, at most `budget` records; returns how many it took. What is refused is reported to the endpoint.
+  // Where the endpoint is paced it takes no more than may go by now: come again at Endpoint::held_until().
   std::size_t flush(Endpoint& endpoint, Time now, std::size_t budget);
   // One of them; for who takes them from the rings itself, and sends them later.
   void submit(Endpoint& endpoint, const SendRequest& request, Time now);

@@ -39,6 +39,15 @@ class Memory(Command):
         slow = events(send("--size", 1000, "-n", 100, "--rate-out", "1Mbit", "--queue-out", "4k", "-w", "1s", "--json")[1])[-1]
         self.assertGreater(slow["drops"]["fault_rate_queue_full"], 0)
 
+    def test_a_pace_cures_a_slow_link(self):
+        slow = ["--size", 972, "-n", 100, "--rate-out", "1Mbit", "--queue-out", "4k", "-w", "20s", "--json"]
+        code, output, complaint = send(*slow, "--pace", "900kbit")
+        self.assertEqual((code, complaint), (0, ""))
+        paced = events(output)[-1]
+        self.assertEqual((paced["datagrams_out"], paced["replies"]), (100, 100))
+        self.assertNotIn("fault_rate_queue_full", paced["drops"])
+        self.assertEqual(send("--size", 972, "-n", 40, "--pace", "800kbit", "--timeout", 0, "--print")[1].count("> 10.7.0.2.65433: UDP"), 40)
+
     def test_capture(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "wire.pcapng"

@@ -40,6 +40,7 @@ class Usage(Command):
         self.refuses(["listen", "--join", "10.0.0.1", "9"], 2, "--join takes GROUP[@SOURCE][%INTERFACE]")
         self.refuses(["send", "-n", "0", "127.0.0.1", "9"], 2, "--count takes a whole number, 1 or more")
         self.refuses(["echo", "-I", "0", "9"], 2, "--receive-buffer takes")
+        self.refuses(["send", "--pace", "1bit", "127.0.0.1", "9"], 2, "--pace takes from 8bit to 17Gbit")
 
     def test_contradictions(self):
         self.refuses(["send", "--data", "x", "--size", "5", "127.0.0.1", "9"], 2, "give one of --data, --file and --size")

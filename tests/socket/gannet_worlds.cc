@@ -70,6 +70,7 @@ class Tap final : public World {
     interface_a = ours_is_a ? host_->interface() : kernel_interface;
     interface_b = ours_is_a ? kernel_interface : host_->interface();
     broadcast = IpAddress::ipv4(10, 78, 0, 255);
+    paces = ours_is_a;
   }
   Result<Socket> open_a(Family family) override { return open(ours_is_a_, family); }
   Result<Socket> open_b(Family family) override { return open(!ours_is_a_, family); }

@@ -18,6 +18,7 @@ class Loopback final : public World {
     interface_a = interface_b = ::if_nametoindex("lo");
     broadcast = IpAddress::ipv4(127, 255, 255, 255);
     one_host = on_loopback = true;
+    paces = false;
     other_networks = is_private;
   }
   Result<Socket> open_a(Family family) override { return Socket::open(family); }
@@ -58,6 +59,7 @@ class TwoKernels final : public World {
     interface_a = cable.interface_a;
     interface_b = cable.interface_b;
     broadcast = IpAddress::ipv4(10, 77, 0, 255);
+    paces = false;
   }
   Result<Socket> open_a(Family family) override { return Socket::open(family); }
   Result<Socket> open_b(Family family) override {

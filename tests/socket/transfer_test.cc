@@ -215,6 +215,45 @@ TEST_P(Transfer, CutsWhatItSendsIntoSegments) {
   expect_pieces(16);
 }
 
+// B2: what is too early waits, none is lost, and it goes to whom it was sent, though the socket has another peer by then or is closed.
+TEST_P(Transfer, IsPacedWhereAsked) {
+  Socket first = bound_b();
+  Socket second = bound_b();
+  Socket client = open_a();
+  ASSERT_TRUE(client.set(Option::max_pacing_rate, 0));  // no limit
+  EXPECT_EQ(client.get(Option::max_pacing_rate).value(), -1);
+  ASSERT_TRUE(client.set(Option::max_pacing_rate, 50'000));
+  EXPECT_EQ(client.get(Option::max_pacing_rate).value(), 50'000);
+  const auto start = std::chrono::steady_clock::now();
+  const std::string kilobyte(972, 'x');  // with its headers
+  for (Socket* peer : {&first, &second}) {
+    ASSERT_TRUE(client.connect(address_of(*peer)));
+    for (char c = 'a'; c < 'i'; ++c) ASSERT_TRUE(client.send(bytes_of(kilobyte + c), patience));
+  }
+  ASSERT_TRUE(client.close());
+  for (Socket* peer : {&first, &second}) {
+    for (char c = 'a'; c < 'i'; ++c) EXPECT_EQ(hear(*peer), kilobyte + c);
+  }
+  if (world->paces) {
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms * (2 * 8 - 3));  // three at once
+  }
+}
+
+// A sender that is faster than its pace waits for room, or does not.
+TEST_P(Transfer, MakesAPacedSenderWait) {
+  if (!world->paces) GTEST_SKIP() << "the kernel paces only where the queueing discipline is fq";
+  Socket server = bound_b();
+  Socket client = open_a();
+  ASSERT_TRUE(client.set(Option::send_buffer, 5000));
+  ASSERT_TRUE(client.set(Option::max_pacing_rate, 100'000));
+  const std::string kilobyte(972, 'x');
+  int at_once = 0;
+  while (at_once < 100 && client.send_to(bytes_of(kilobyte), address_of(server), Deadline::now())) ++at_once;
+  EXPECT_LT(at_once, 20);
+  for (int i = 0; i < 20; ++i) say(client, address_of(server), kilobyte);
+  for (int i = 0; i < at_once + 20; ++i) ASSERT_EQ(hear(server), kilobyte) << i;
+}
+
 TEST_P(Transfer, IsReadyForPollWhenThereIsADatagram) {
   if (world->one_thread) GTEST_SKIP() << "nobody runs a host without a thread while the test is in poll(2)";
   Socket server = bound_b();

@@ -41,6 +41,7 @@ class World {
   bool on_loopback = false;    // the network is a loopback interface: what is sent to a group comes back by itself, whatever multicast_loop says
   bool other_networks = true;  // false: a default route may lead anywhere
   bool one_thread = false;     // its hosts run inside the test's own calls, and only there
+  bool paces = true;           // a's max_pacing_rate has an effect; the kernel's needs the queueing discipline fq, which is not everywhere
 };
 
 struct WorldKind {

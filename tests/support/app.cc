@@ -41,10 +41,14 @@ Result<void> App::send(std::string_view data, std::string_view to, const Choice&
 }
 
 void App::send_by_ring(std::string_view data, std::string_view to, const Choice& choice) {
+  offer(data, to, choice);
+  flush();
+}
+
+bool App::offer(std::string_view data, std::string_view to, const Choice& choice) {
   const Bytes payload = bytes_of(data);
   const stack::SendSlot slot{.header = header_of(to, choice), .ip_options = {}, .payload = payload};
-  client_->send({&slot, 1});
-  udp().flush(endpoint_, net_.now, 64);
+  return client_->send({&slot, 1}) == 1;
 }
 
 std::optional<Received> App::receive() {

@@ -52,6 +52,9 @@ class App {
   Result<void> send(std::string_view data, std::string_view to = "", const Choice& choice = {});
   // Puts it into the send ring, and has UDP empty the ring.
   void send_by_ring(std::string_view data, std::string_view to = "", const Choice& choice = {});
+  // The one and the other by itself. False: the ring is full.
+  bool offer(std::string_view data, std::string_view to = "", const Choice& choice = {});
+  std::size_t flush() { return udp().flush(endpoint_, net_.now, 64); }
 
   std::optional<Received> receive();
   // The next error of the error queue.
