@@ -11,26 +11,11 @@ import threading
 import unittest
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
+from namespace import enter_namespace, skip  # for the tests, too
+
 GANNET = Path(os.environ.get("GANNET_BUILD_DIR", "build/dev")) / "gannet"
-SKIPPED = 77
 PATIENCE = 60  # seconds; sanitizers on a busy machine are slow
-
-
-def skip(reason):
-    print(reason)
-    sys.exit(SKIPPED)
-
-
-def enter_namespace():
-    """Starts this program again in a network namespace of its own, or skips the test where none is to be had."""
-    if os.environ.get("GANNET_NAMESPACE") == "inside":
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
-    unshare = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
-    probe = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0:
-        skip(f"no network namespace: {probe.stderr.strip()}")
-    os.execvpe(unshare[0], [*unshare, sys.executable, *sys.argv], dict(os.environ, GANNET_NAMESPACE="inside"))
 
 
 def run(*arguments, stdin="", encoding=None):
