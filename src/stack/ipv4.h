@@ -43,6 +43,7 @@ class Ipv4 {
   void advance(Time now);
   // Frames that wait, for their other fragments or in the loopback queue.
   [[nodiscard]] std::size_t held() const { return reassembly_.held() + loopback_count_; }
+  [[nodiscard]] const Reassembly& reassembly() const { return reassembly_; }
 
  private:
   enum class Origin : std::uint8_t { link, loopback };

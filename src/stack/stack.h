@@ -65,6 +65,7 @@ class Stack {
   [[nodiscard]] const Interfaces& interfaces() const { return interfaces_; }
   [[nodiscard]] Routes& routes() { return routes_; }
   [[nodiscard]] Neighbors& neighbors() { return neighbors_; }
+  [[nodiscard]] const Reassembly& reassembly() const { return ipv4_.reassembly(); }
   [[nodiscard]] Fates& fates() { return fates_; }
   [[nodiscard]] const Fates& fates() const { return fates_; }
   [[nodiscard]] const IpCounters& counters() const { return context_.counters; }

@@ -65,7 +65,9 @@ class Ledger {
   // Fails the test where a datagram's end is not known, or where it ended more than once though nothing was duplicated. Of `unseen` packets it is
   // known that they died, but not what they held.
   void check_ends(bool duplicated, std::uint64_t unseen) const;
-  // Fails the test unless each datagram that was not refused reached just the sockets that it was for, in order.
+  // Fails the test unless each datagram that was not refused, from this one on, reached just the sockets that it was for.
+  void check_complete(Number first = 0) const;
+  // The same, and in order.
   void check_perfect() const;
 
   [[nodiscard]] const Datagram& operator[](Number number) const { return datagrams_[number]; }

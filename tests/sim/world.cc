@@ -46,6 +46,10 @@ std::uint64_t copies_of(const Host& host) {
 
 }  // namespace
 
+Duration random_pause(Rng& rng, Duration mean) {
+  return std::max(Duration(1us), Duration(std::llround(-std::log1p(-rng.unit()) * static_cast<double>(mean.count()))));
+}
+
 std::vector<std::uint64_t> seeds(unsigned count) {
   if (const char* seed = std::getenv("GANNET_SEED")) return {std::strtoull(seed, nullptr, 10)};
   std::vector<std::uint64_t> all(count);
@@ -65,22 +69,6 @@ const Host::Port* Host::on(unsigned network) const {
   return port == ports.end() ? nullptr : &*port;
 }
 
-Stranger::Stranger(link::MemorySegment& segment) : pools_(FramePools::create(128, 4).value()), link_(segment.attach().value()) {}
-
-void Stranger::send(std::span<const std::byte> bytes, Time now) {
-  Frame frame = pools_.allocate(bytes.size());
-  frame.resize(bytes.size());
-  std::ranges::copy(bytes, frame.bytes().begin());
-  link_->send({&frame, 1}, now);
-}
-
-void Stranger::drain(Time now) {
-  std::array<Frame, link::batch_size> batch;
-  while (link_->receive(batch, pools_, now) != 0) {
-    for (Frame& frame : batch) frame.release();
-  }
-}
-
 World::World(const Options& options)
     : options_(options),
       replay_(describe_replay(options.seed)),
@@ -88,7 +76,6 @@ World::World(const Options& options)
       rng_(options.seed),
       ledger_(rng_.next()),
       prints_(std::getenv("GANNET_TRACE") != nullptr) {
-  ledger_.takes_strangers = options.has_strangers;
   for (unsigned i = 0; i < options.networks; ++i) segments_.push_back(link::MemorySegment::create(options.mtu, options.wire_slots).value());
   for (unsigned i = 0; i < options.hosts; ++i) add_host();
   settle();
@@ -127,7 +114,14 @@ void World::add_host() {
   host.next_act = now_ + Duration(host.whims.below(static_cast<std::uint32_t>(std::min<Duration::rep>(options_.pause.count(), 4'000'000'000))));
 }
 
-Stranger& World::add_stranger(unsigned network) { return *strangers_.emplace_back(std::make_unique<Stranger>(*segments_[network])); }
+Stranger& World::add_stranger(Duration pause, Stranger::Deed deed, unsigned network) {
+  ledger_.takes_strangers = true;
+  return *strangers_.emplace_back(std::make_unique<Stranger>(*this, network, *segments_[network], rng_.next(), pause, std::move(deed)));
+}
+
+void World::silence_strangers() {
+  for (const auto& stranger : strangers_) stranger->next_act = never;
+}
 
 // A frame's way: out of a stack, through its link's faults onto a wire, and from there into the other links.
 
@@ -137,7 +131,9 @@ void World::send_out(Host& host) {
       for (const Frame& frame : frames) {
         note(Event::sent, host.number, frame.bytes());
         watch_arp(host, frame.bytes());
-        if (!strangers_.empty()) overheard_[frames_ % overheard_.size()].assign(frame.bytes().begin(), frame.bytes().end());
+        for (const auto& stranger : strangers_) {
+          if (stranger->network() == port.network) stranger->overhear(frame.bytes());
+        }
         ++frames_;
       }
       const std::size_t count = frames.size();
@@ -194,9 +190,10 @@ void World::carry() {
     for (const auto& host : hosts_) {
       if (all || host->next_wakeup <= now_) busy |= service(*host);
     }
-    for (const auto& stranger : strangers_) stranger->drain(now_);
+    for (const auto& stranger : strangers_) stranger->drain();
     if (!busy) {
       if (++steps_ % options_.check_every == 0) check();
+      if (step_watcher_) step_watcher_();
       return;
     }
     all = is_moving_;
@@ -209,14 +206,17 @@ void World::run_until(Time end, bool acting) {
   while (!testing::Test::HasFailure()) {
     Time next = never;
     for (const auto& host : hosts_) next = std::min({next, host->next_wakeup, acting ? host->next_act : never});
+    for (const auto& stranger : strangers_) next = std::min(next, acting ? stranger->next_act : never);
     if (next > end || next == never) break;
     now_ = std::max(now_, next);
     for (const auto& host : hosts_) {
       if (!acting || host->next_act > now_) continue;
       host->programs[host->whims.below(static_cast<std::uint32_t>(host->programs.size()))]->act();
-      host->next_act =
-          now_ + std::max(Duration(1us), Duration(std::llround(-std::log1p(-host->whims.unit()) * static_cast<double>(options_.pause.count()))));
+      host->next_act = now_ + random_pause(host->whims, options_.pause);
       host->next_wakeup = now_;
+    }
+    for (const auto& stranger : strangers_) {
+      if (acting && stranger->next_act <= now_) stranger->act();
     }
     carry();
   }
@@ -225,6 +225,12 @@ void World::run_until(Time end, bool acting) {
 void World::run(Duration time) {
   const Time end = now_ + time;
   run_until(end, true);
+  now_ = end;
+}
+
+void World::wait(Duration time) {
+  const Time end = now_ + time;
+  run_until(end, false);
   now_ = end;
 }
 
@@ -252,18 +258,14 @@ void World::finish() {
     }
   }
   const bool duplicated = options_.in.duplicate > 0 || options_.out.duplicate > 0;
-  if (!options_.has_strangers) ledger_.check_ends(duplicated || exhausted, unseen);
+  // A stranger may have sent once more what it heard.
+  ledger_.check_ends(duplicated || exhausted || !strangers_.empty(), unseen);
 }
 
 std::uint64_t World::dropped(Drop reason) const {
   std::uint64_t sum = 0;
   for (const auto& host : hosts_) sum += host->stack.fates().dropped_count(reason);
   return sum;
-}
-
-std::span<const std::byte> World::overheard(Rng& rng) const {
-  if (frames_ == 0) return {};
-  return overheard_[rng.below(static_cast<std::uint32_t>(std::min<std::uint64_t>(frames_, overheard_.size())))];
 }
 
 std::uint16_t World::listeners(const Host::Port& from, const Address& to) const {

@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,6 +36,7 @@
 #include "link/memory_link.h"
 #include "sim/ledger.h"
 #include "sim/program.h"
+#include "sim/stranger.h"
 #include "stack/stack.h"
 
 namespace gannet::sim {
@@ -51,7 +53,6 @@ struct Options {
   std::size_t small_frames = 1024, large_frames = 64;
   stack::Config config{};
   unsigned check_every = 1;  // steps
-  bool has_strangers = false;
 };
 
 struct Host {
@@ -81,20 +82,6 @@ struct Host {
   std::uint64_t arp_requests = 0;
 };
 
-// Somebody on a wire who has no stack and sends what it likes.
-class Stranger {
- public:
-  Stranger(link::MemorySegment& segment);
-  void send(std::span<const std::byte> frame, Time now);
-  // Takes what came, and forgets it.
-  void drain(Time now);
-  [[nodiscard]] const link::MemoryLink& wire() const { return *link_; }
-
- private:
-  FramePools pools_;
-  std::unique_ptr<link::MemoryLink> link_;
-};
-
 class World {
  public:
   explicit World(const Options& options);
@@ -102,9 +89,11 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // Lets time pass, and the programs do as they like.
+  // Lets time pass, and the programs and strangers do as they like.
   void run(Duration time);
-  // Lets time pass until nothing moves and nothing waits; the programs only read and answer.
+  // Lets time pass; the programs only read and answer.
+  void wait(Duration time);
+  // The same, until nothing moves and nothing waits.
   void rest();
   // The same, closes all sockets, and checks all accounts.
   void finish();
@@ -123,9 +112,12 @@ class World {
   // Drops of this reason, of all hosts.
   [[nodiscard]] std::uint64_t dropped(Drop reason) const;
 
-  Stranger& add_stranger(unsigned network = 0);
-  // One of the frames that hosts sent lately; empty when there was none. Remembered only where there is a stranger.
-  [[nodiscard]] std::span<const std::byte> overheard(Rng& rng) const;
+  // From now on payloads that no program sent are no failure.
+  Stranger& add_stranger(Duration pause, Stranger::Deed deed, unsigned network = 0);
+  // They do nothing more.
+  void silence_strangers();
+  // Looks at the world after each step, when its books have been compared.
+  void watch_steps(std::function<void()> watcher) { step_watcher_ = std::move(watcher); }
 
   // For programs.
   // How many sockets on the network would have a datagram from here that goes to all of them, or to a group.
@@ -168,7 +160,7 @@ class World {
   std::vector<std::unique_ptr<Watcher>> watchers_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<Stranger>> strangers_;
-  std::array<std::vector<std::byte>, 64> overheard_;
+  std::function<void()> step_watcher_;
   std::map<std::pair<unsigned, std::uint32_t>, Time> last_asked_;  // host and target of ARP requests
   std::optional<Ledger::Number> sending_;
   std::uint64_t trace_ = 0, frames_ = 0, steps_ = 0;
@@ -176,6 +168,9 @@ class World {
   bool is_moving_ = false;  // a frame was put on a wire
   std::array<Frame, link::batch_size> batch_;
 };
+
+// From now until its next turn, for who has one every `mean` on average.
+Duration random_pause(Rng& rng, Duration mean);
 
 // GANNET_SEED alone where it is set, else `count` seeds from 1.
 std::vector<std::uint64_t> seeds(unsigned count);

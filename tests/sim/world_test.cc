@@ -46,7 +46,7 @@ Options any_world(std::uint64_t seed) {
 
 TEST(World, KeepsItsBooksWhateverTheWiresDo) {
   std::uint64_t datagrams = 0, deliveries = 0, reordered = 0, lost = 0;
-  const auto all = seeds(40);
+  const auto all = seeds(24);
   for (const std::uint64_t seed : all) {
     World world(any_world(seed));
     world.run(5s);
@@ -58,7 +58,7 @@ TEST(World, KeepsItsBooksWhateverTheWiresDo) {
     lost += world.ledger().lost(Drop::fault_loss);
   }
   if (all.size() == 1) return;
-  EXPECT_GT(datagrams, 40u * 500);
+  EXPECT_GT(datagrams, 24u * 500);
   EXPECT_GT(deliveries, datagrams / 2);
   EXPECT_GT(reordered, 100u);
   EXPECT_GT(lost, 100u);
@@ -107,7 +107,7 @@ TEST(World, LivesThroughAnHourOfTwentyHostsInSeconds) {
   World world({.seed = seeds(1)[0],
                .hosts = 20,
                .out = {.loss = 0.1, .delay = 40ms, .jitter = 20ms, .reorder = 0.05, .held_packets = 1024},
-               .pause = 1s,
+               .pause = 3s,
                .check_every = 64});
   world.run(1h);
   world.finish();
@@ -116,8 +116,8 @@ TEST(World, LivesThroughAnHourOfTwentyHostsInSeconds) {
   std::printf("%s\n%.0f s lived in %.2f s, %.0f times as fast; %llu frames in %llu steps\n", world.ledger().summary().c_str(), lived.count(),
               real.count(), lived.count() / real.count(), static_cast<unsigned long long>(world.frames()),
               static_cast<unsigned long long>(world.steps()));
-  EXPECT_GT(world.ledger().size(), 90'000u);
-  EXPECT_GT(world.ledger().reordered(), 1000u);
+  EXPECT_GT(world.ledger().size(), 30'000u);
+  EXPECT_GT(world.ledger().reordered(), 300u);
 }
 
 // Hosts with hardly a frame to their names drop what they have no room for, by name, and go on.
