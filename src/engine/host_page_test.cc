@@ -51,7 +51,7 @@ TEST_F(HostPageTest, IsPublishedWhenTheHostChanged) {
   ASSERT_TRUE(stack.add_route({.network = IpAddress::any(Family::ipv4), .prefix = 0, .gateway = neighbor, .interface = index}).has_value());
   ASSERT_TRUE(page->publish(stack));
   EXPECT_EQ(check(far_away), 0);
-  ASSERT_TRUE(stack.set_up(index, false).has_value());
+  ASSERT_TRUE(stack.set_up(index, false, Time{}).has_value());
   ASSERT_TRUE(page->publish(stack));
   EXPECT_EQ(check(far_away), ENETUNREACH);
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "wire/ipv4.h"
 
@@ -62,15 +63,34 @@ void Igmp::set(std::uint32_t interface, const IpAddress& group, const SourceFilt
     known = &port.groups.emplace_back(Group{.address = group});
   }
   if (known->filter == filter) return;
-  if (port.version < 3) {
-    set_old(port, *known, filter, now);
-  } else {
-    note_changes(*known, filter, port.robustness);
-    port.change_due = now;
-  }
-  known->filter = filter;
+  plan_change(port, *known, filter, now);
   std::erase_if(port.groups, [](const Group& g) { return g.is_over(); });
   find_next();
+}
+
+void Igmp::announce(std::uint32_t interface, Time now) {
+  const auto port = std::ranges::find(ports_, interface, &Port::interface);
+  if (port == ports_.end()) return;
+  update_version(*port, now);
+  for (Group& group : port->groups) {
+    if (group.filter.is_nothing()) continue;
+    const SourceFilter wanted = std::exchange(group.filter, {});
+    group.mode_left = 0;
+    group.changes.clear();
+    plan_change(*port, group, wanted, now);
+  }
+  find_next();
+}
+
+// The group's filter becomes another, and what is to be told of it is planned.
+void Igmp::plan_change(Port& port, Group& group, const SourceFilter& filter, Time now) {
+  if (port.version < 3) {
+    set_old(port, group, filter, now);
+  } else {
+    note_changes(group, filter, port.robustness);
+    port.change_due = now;
+  }
+  group.filter = filter;
 }
 
 // RFC 9776 5.1: what the next reports have to tell of the step from the group's filter to another.

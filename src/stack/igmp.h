@@ -42,6 +42,8 @@ class Igmp {
 
   // From now on the interface receives the group so. Routers are told where that changes anything; of 224.0.0.1 never.
   void set(std::uint32_t interface, const IpAddress& group, const SourceFilter& filter, Time now);
+  // The interface can send from now on: tells of all its groups as if they had just been joined, since what was told before reached nobody.
+  void announce(std::uint32_t interface, Time now);
   // A message that came in.
   std::expected<void, Drop> input(const wire::IpInfo& ip, std::span<const std::byte> message, Time now);
 
@@ -90,6 +92,7 @@ class Igmp {
   std::expected<void, Drop> input_query(Port& port, const wire::IpInfo& ip, const wire::Igmp& query, Time now);
   void plan_response(Port& port, const wire::Igmp& query, Time now);
   void plan_old_response(Port& port, const wire::Igmp& query, Time now);
+  void plan_change(Port& port, Group& group, const SourceFilter& filter, Time now);
   void set_old(Port& port, Group& group, const SourceFilter& filter, Time now);
   static void note_changes(Group& group, const SourceFilter& filter, unsigned robustness);
   void respond(Port& port, Time now);

@@ -354,5 +354,34 @@ TEST_F(Igmps, TheQuerierSaysHowOften) {
   EXPECT_GE(take_records().size(), 4u);
 }
 
+// An interface that can send only now tells of what it wants as a join does, whatever was told before; older routers likewise.
+TEST_F(Igmps, AnnouncesWhatIsWanted) {
+  set(group_a, all_but({source(1)}));
+  set(group_b, only({source(2)}));
+  set(ssm_group, only({source(3)}));
+  run(5s);
+  take_records();
+  set(ssm_group, {});
+  igmp_.announce(eth, now_);
+  igmp_.announce(eth + 1, now_);
+  run(0s);
+  const std::vector<Record> told = {
+      {Type::to_exclude, group_a, {source(1)}}, {Type::allow_new_sources, group_b, {source(2)}}, {Type::block_old_sources, ssm_group, {source(3)}}};
+  EXPECT_EQ(take_records(), told);
+  run(5s);
+  EXPECT_EQ(take_records(), told) << "robustness 2";
+  run(100s);
+  EXPECT_TRUE(take_records().empty());
+
+  ASSERT_TRUE(query({.version = 2, .max_response = 1s}));
+  run(5s);
+  sent_.clear();
+  igmp_.announce(eth, now_);
+  run(60s);
+  ASSERT_EQ(sent_.size(), 4u) << "each group twice";
+  EXPECT_EQ(sent_[0].group, group_a);
+  EXPECT_EQ(sent_[1].group, group_b);
+}
+
 }  // namespace
 }  // namespace gannet::stack

@@ -153,6 +153,22 @@ void Multicast::input(const wire::IpInfo& ip, Frame message, Time now) {
   }
 }
 
+void Multicast::advance(Time now) {
+  refresh(now);
+  igmp_.advance(now);
+}
+
+void Multicast::refresh(Time now) {
+  if (std::exchange(generation_, context_.generation) == context_.generation) return;
+  could_send_.resize(interfaces_.all().size());
+  for (const auto& interface : interfaces_.all()) {
+    const bool can_send = interface->is_up() && interface->source_for(IpAddress::any(Family::ipv4)) != nullptr;
+    const bool could_send = could_send_[interface->index() - 1];
+    could_send_[interface->index() - 1] = can_send;
+    if (can_send && !could_send) igmp_.announce(interface->index(), now);
+  }
+}
+
 Result<std::uint32_t> Multicast::find_interface(const IpAddress& group, std::uint32_t interface) const {
   if (!group.is_ipv4() || !group.is_multicast()) return no_group;
   if (interface != 0) {
@@ -203,7 +219,7 @@ void Multicast::update(const Key& key, Time now) {
 
 void Multicast::send(std::uint32_t interface, const IpAddress& dst, std::span<const std::byte> message, Time now) {
   const auto path = ip_.find_path(dst, IpAddress::any(Family::ipv4), interface);
-  if (!path) return;  // the interface is down, or has no address yet: a querier will ask again
+  if (!path) return;  // the interface is down, or has no address yet: refresh() tells of the group when that changes
   Frame frame = context_.pools.allocate(message.size());
   if (!frame) {
     context_.counters.frames_made.add();

@@ -71,7 +71,10 @@ class Multicast {
   // IGMP messages.
   void input(const wire::IpInfo& ip, Frame message, Time now);
   [[nodiscard]] Time next_wakeup() const { return igmp_.next_wakeup(); }
-  void advance(Time now) { igmp_.advance(now); }
+  void advance(Time now);
+  // Interfaces or addresses may have changed: an interface that can send only now, since it came up or has its first address, has its groups told
+  // once more (as Linux does; RFC 9776 says nothing of it).
+  void refresh(Time now);
   [[nodiscard]] const Igmp& igmp() const { return igmp_; }
 
  private:
@@ -97,6 +100,8 @@ class Multicast {
   Interfaces& interfaces_;
   std::unordered_map<Key, std::vector<SocketGroups*>, KeyHash> members_;
   Igmp igmp_;
+  std::vector<bool> could_send_;  // by interface index - 1, when the generation was
+  std::uint64_t generation_ = 0;
 };
 
 }  // namespace gannet::stack

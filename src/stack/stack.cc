@@ -25,10 +25,17 @@ Stack::Stack(FramePools& pools, Rng& rng, const Config& config)
   context_.upper.groups = UpperLayers::groups_of(multicast_);
 }
 
+Result<void> Stack::set_up(std::uint32_t interface, bool up, Time now) {
+  if (auto set = interfaces_.set_up(interface, up); !set) return set;
+  multicast_.refresh(now);
+  return {};
+}
+
 Result<void> Stack::add_address(std::uint32_t interface, const IpAddress& ip, std::uint8_t prefix, Time now) {
   if (auto added = interfaces_.add_address(interface, ip, prefix); !added) return added;
   Interface& owner = *interfaces_.find(interface);
   if (owner.is_ethernet()) arp_.claim(owner, ip, now);
+  multicast_.refresh(now);
   return {};
 }
 

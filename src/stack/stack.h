@@ -42,7 +42,8 @@ class Stack {
 
   // Returns the new interface's index, 2 or more: 1 is `lo`.
   Result<std::uint32_t> add_interface(const InterfaceSetup& setup) { return interfaces_.add(setup); }
-  Result<void> set_up(std::uint32_t interface, bool up) { return interfaces_.set_up(interface, up); }
+  // An interface that comes up tells of its groups anew.
+  Result<void> set_up(std::uint32_t interface, bool up, Time now);
   // Gives an interface an address and its network. It is announced by ARP, and claimed first where Config::arp_probe says so.
   Result<void> add_address(std::uint32_t interface, const IpAddress& ip, std::uint8_t prefix, Time now);
   Result<void> remove_address(std::uint32_t interface, const IpAddress& ip);

@@ -385,7 +385,7 @@ TEST_F(Ipv4, SelectsTheSourceByInterface) {
 }
 
 TEST_F(Ipv4, InterfaceThatIsDownNeitherSendsNorReceives) {
-  a.stack.set_up(a.interface, false).value();
+  a.stack.set_up(a.interface, false, net.now).value();
   EXPECT_EQ(a.send(b.ip, bytes_of("x"), net.now).error().code, ENETDOWN);
   net.inject_ipv4(a, packet(stranger, a.ip));
   EXPECT_EQ(a.dropped(Drop::interface_down), 1u);

@@ -34,6 +34,12 @@ class Groups : public ::testing::Test {
     }
     return found;
   }
+  static std::vector<IpAddress> groups_in(const Report& report) {
+    std::vector<IpAddress> groups;
+    wire::IgmpRecords records(report.igmp);
+    while (const auto record = records.next()) groups.push_back(record->group);
+    return groups;
+  }
   static std::string next(App& app) {
     const auto got = app.receive();
     return got ? got->data : "nothing";
@@ -264,6 +270,60 @@ TEST_F(Groups, FiltersAreBounded) {
   EXPECT_EQ(multicast.set_filter(app.groups(), group, {.sources = std::vector<IpAddress>(most + 1, a.ip)}, 0, net.now).error().code, ENOBUFS);
   ASSERT_TRUE(multicast.set_filter(app.groups(), group, {}, 0, net.now));
   EXPECT_TRUE(app.groups().all().empty());
+}
+
+// G3, G4: what is told while the interface has no address, or is down, reaches nobody: so it is told when that changes, as often as a join is.
+TEST_F(Groups, AreAnnouncedWhenTheInterfaceGetsAnAddress) {
+  Host& late = net.add_host("");
+  App app(net, late);
+  ASSERT_TRUE(app.join("239.1.2.3", late.interface));
+  ASSERT_TRUE(app.join_source("232.1.2.3", "10.0.0.9", late.interface));
+  ASSERT_TRUE(app.join("239.9.9.9", late.interface));
+  net.run_for(10s);
+  EXPECT_TRUE(reports().empty()) << "there is no address to send from";
+  ASSERT_TRUE(app.leave("239.9.9.9", late.interface));
+  net.run_for(10s);
+
+  ASSERT_TRUE(late.stack.add_address(late.interface, ip("10.0.0.4"), 24, net.now));
+  net.run_for(5s);
+  ASSERT_EQ(reports().size(), late.stack.config().igmp_robustness);
+  for (const Report& report : reports()) {
+    EXPECT_EQ(report.ipv4.src, ip("10.0.0.4"));
+    EXPECT_EQ(groups_in(report), (std::vector{ip("239.1.2.3"), ip("232.1.2.3")}));
+  }
+  ASSERT_TRUE(late.stack.add_address(late.interface, ip("10.0.0.5"), 24, net.now));
+  net.run_for(5s);
+  EXPECT_EQ(reports().size(), late.stack.config().igmp_robustness) << "a second address is no news";
+}
+
+TEST_F(Groups, AreAnnouncedWhenAProbedAddressIsOurs) {
+  Host& late = net.add_host("", {.arp_probe = true});
+  App app(net, late);
+  ASSERT_TRUE(app.join("239.1.2.3", late.interface));
+  ASSERT_TRUE(late.stack.add_address(late.interface, ip("10.0.0.4"), 24, net.now));
+  net.settle();
+  EXPECT_TRUE(reports().empty());
+  net.run_for(15s);
+  ASSERT_EQ(reports().size(), late.stack.config().igmp_robustness);
+  EXPECT_EQ(reports()[0].ipv4.src, ip("10.0.0.4"));
+}
+
+TEST_F(Groups, AreAnnouncedWhenTheInterfaceComesUp) {
+  App app(net, b);
+  ASSERT_TRUE(app.join("239.1.2.3"));
+  net.run_for(5s);
+  net.carried.clear();
+  ASSERT_TRUE(b.stack.set_up(b.interface, false, net.now));
+  ASSERT_TRUE(app.join("239.1.2.4", b.interface));
+  net.run_for(5s);
+  EXPECT_TRUE(reports().empty());
+  ASSERT_TRUE(b.stack.set_up(b.interface, true, net.now));
+  net.run_for(5s);
+  ASSERT_EQ(reports().size(), b.stack.config().igmp_robustness);
+  EXPECT_EQ(groups_in(reports()[0]), (std::vector{ip("239.1.2.3"), ip("239.1.2.4")}));
+  ASSERT_TRUE(b.stack.set_up(b.interface, true, net.now));
+  net.run_for(5s);
+  EXPECT_EQ(reports().size(), b.stack.config().igmp_robustness) << "it was up already";
 }
 
 TEST_F(Groups, MembershipsAreBounded) {
