@@ -1,5 +1,6 @@
 #include "engine/host_page.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -33,6 +34,13 @@ HostEntry unpack(const Words& words) {
   entry.mtu = static_cast<std::uint32_t>(words[3] >> 32);
   entry.metric = static_cast<std::uint32_t>(words[4]);
   return entry;
+}
+
+std::array<std::uint64_t, HostPage::path_mtu_words> pack(const IpAddress& dst, std::uint32_t mtu) {
+  std::array<std::uint64_t, HostPage::path_mtu_words> words{};
+  std::memcpy(words.data(), dst.bytes.data(), 16);
+  words[2] = static_cast<std::uint64_t>(dst.family) | std::uint64_t{mtu} << 32;
+  return words;
 }
 
 bool contains(const HostEntry& entry, const IpAddress& ip) {
@@ -92,6 +100,16 @@ void HostPage::write(stack::Stack& stack) {
     append({route.network, route.prefix, HostEntry::Kind::route, route.interface, interface->mtu(), route.metric});
   }
   page_.count.store(count_, std::memory_order_release);
+  write_path_mtus(stack.path_mtus());
+}
+
+void HostPage::write_path_mtus(const stack::PathMtus& path_mtus) {
+  const auto newest = path_mtus.all().last(std::min(path_mtus.all().size(), max_path_mtus));
+  std::atomic<std::uint64_t>* at = page_.path_mtus;
+  for (const stack::PathMtus::Entry& entry : newest) {
+    for (const std::uint64_t word : pack(entry.dst, entry.known.mtu)) at++->store(word, std::memory_order_release);
+  }
+  page_.path_mtu_count.store(newest.size(), std::memory_order_release);
 }
 
 void HostPage::append(const HostEntry& entry) {
@@ -109,16 +127,37 @@ HostEntry HostView::entry(std::uint64_t index) const {
   return unpack(words);
 }
 
-std::optional<HostView::Destination> HostView::find(const IpAddress& dst, std::uint32_t interface) const {
+template <class Look>
+auto HostView::read(Look&& look) const -> decltype(look()) {
   for (int attempts = 0; attempts < 1000; ++attempts) {
     const std::uint64_t before = page_.sequence.load(std::memory_order_acquire);
     if (before % 2 != 0) continue;
-    const std::uint64_t count = page_.count.load(std::memory_order_acquire);
-    if (before == 0 || count > HostPage::max_entries) return std::nullopt;
-    const auto found = look_up(dst, interface, count);
+    if (before == 0) return std::nullopt;
+    const auto found = look();
     if (page_.sequence.load(std::memory_order_relaxed) == before) return found;
   }
   return std::nullopt;  // the engine stopped in the middle of writing
+}
+
+std::optional<HostView::Destination> HostView::find(const IpAddress& dst, std::uint32_t interface) const {
+  return read([&]() -> std::optional<Destination> {
+    const std::uint64_t count = page_.count.load(std::memory_order_acquire);
+    return count > HostPage::max_entries ? std::nullopt : look_up(dst, interface, count);
+  });
+}
+
+std::optional<std::uint32_t> HostView::find_path_mtu(const IpAddress& dst) const {
+  const auto wanted = pack(dst, 0);
+  return read([&]() -> std::optional<std::uint32_t> {
+    const std::size_t count = std::min<std::size_t>(page_.path_mtu_count.load(std::memory_order_acquire), HostPage::max_path_mtus);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::atomic<std::uint64_t>* const at = page_.path_mtus + i * HostPage::path_mtu_words;
+      const std::uint64_t last = at[2].load(std::memory_order_acquire);
+      if (at[0].load(std::memory_order_acquire) != wanted[0] || at[1].load(std::memory_order_acquire) != wanted[1]) continue;
+      if (static_cast<std::uint32_t>(last) == static_cast<std::uint32_t>(wanted[2])) return static_cast<std::uint32_t>(last >> 32);
+    }
+    return std::nullopt;
+  });
 }
 
 // As IpLayer::find_path() decides, in its order: our own address, a broadcast address, then the longest prefix.
@@ -160,8 +199,12 @@ Result<void> check_send(const HostView& host, const SendCheck& send) {
   }
   const bool whole = send.fragmentation == stack::Fragmentation::refuse || send.fragmentation == stack::Fragmentation::probe ||
                      send.fragmentation == stack::Fragmentation::interface || datagram < send.payload_size;
-  if (whole && ip_header_size + send.ip_options_size + udp_header_size + datagram > destination->mtu) {
-    return Error{EMSGSIZE, "larger than the interface's MTU, and not to be fragmented"};
+  if (!whole) return {};
+  const std::size_t packet = ip_header_size + send.ip_options_size + udp_header_size + datagram;
+  if (packet > destination->mtu) return Error{EMSGSIZE, "larger than the interface's MTU, and not to be fragmented"};
+  if (!stack::uses_path_mtu(send.fragmentation) || destination->kind == stack::PathKind::local) return {};
+  if (packet > host.find_path_mtu(send.to.ip).value_or(destination->mtu)) {
+    return Error{EMSGSIZE, "larger than the path's MTU, as a router told it, and not to be fragmented"};
   }
   return {};
 }

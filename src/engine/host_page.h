@@ -5,7 +5,8 @@
 // A sequence lock over words: odd while the engine writes; a reader that saw it odd, or changed, reads again. The page is mapped once, shared with
 // children; in other processes it is to be mapped read-only.
 // Owner: the engine, which writes it in its thread.  Threads of readers: any. A read allocates nothing and makes no system call.
-// Bounds: max_entries; a host with more publishes none, and `find` then says nothing: what the page cannot tell comes back as a socket error.
+// Bounds: max_entries; a host with more publishes none, and `find` then says nothing. max_path_mtus; of more the newest are here. What the page
+// cannot tell comes back as a socket error.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -38,6 +39,8 @@ class HostPage {
  public:
   static constexpr std::size_t max_entries = 1024;
   static constexpr std::size_t entry_words = 5;
+  static constexpr std::size_t max_path_mtus = 256;
+  static constexpr std::size_t path_mtu_words = 3;
 
   static Result<std::unique_ptr<HostPage>> create();
 
@@ -51,10 +54,13 @@ class HostPage {
     std::atomic<std::uint64_t> generation;
     std::atomic<std::uint64_t> count;  // of entries; more than max_entries: not told
     std::atomic<std::uint64_t> words[max_entries * entry_words];
+    std::atomic<std::uint64_t> path_mtu_count;  // what routers told of paths (stack::PathMtus)
+    std::atomic<std::uint64_t> path_mtus[max_path_mtus * path_mtu_words];
   };
   explicit HostPage(stack::SharedMemory memory);
   void write(stack::Stack& stack);
   void append(const HostEntry& entry);
+  void write_path_mtus(const stack::PathMtus& path_mtus);
 
   stack::SharedMemory memory_;
   Layout& page_;
@@ -73,16 +79,21 @@ class HostView {
   };
   // None: the page does not tell.
   [[nodiscard]] std::optional<Destination> find(const IpAddress& dst, std::uint32_t interface) const;
+  // What a router said that the path there carries. None: no router said so.
+  [[nodiscard]] std::optional<std::uint32_t> find_path_mtu(const IpAddress& dst) const;
   [[nodiscard]] std::uint64_t generation() const { return page_.generation.load(std::memory_order_acquire); }
 
  private:
+  // What `look` finds in one publication.
+  template <class Look>
+  [[nodiscard]] auto read(Look&& look) const -> decltype(look());
   [[nodiscard]] std::optional<Destination> look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const;
   [[nodiscard]] HostEntry entry(std::uint64_t index) const;
   const HostPage::Layout& page_;
 };
 
-// What Linux would refuse at once: EINVAL (port 0), EMSGSIZE (larger than a datagram can be, or than the interface takes where nothing is to be
-// fragmented), ENETUNREACH, EACCES (broadcast without the option).
+// What Linux would refuse at once: EINVAL (port 0), EMSGSIZE (larger than a datagram can be, or than the interface or the path takes where nothing is
+// to be fragmented), ENETUNREACH, EACCES (broadcast without the option).
 struct SendCheck {
   Address to;
   std::size_t payload_size = 0;

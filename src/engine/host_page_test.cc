@@ -2,9 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <thread>
+#include <utility>
+
+#include "wire/icmp4.h"
+#include "wire/ipv4.h"
 
 namespace gannet::engine {
 namespace {
@@ -91,6 +97,76 @@ TEST_F(HostPageTest, AgreesWithTheHost) {
       EXPECT_EQ(told->kind, path->kind) << dst.to_string();
       EXPECT_EQ(told->mtu, path->interface_mtu) << dst.to_string();
     }
+  }
+}
+
+// A router says what the path to `dst` carries, of a datagram that the stack has sent there.
+struct LearnsPathMtus : HostPageTest {
+  std::uint32_t index = 0;
+  stack::EndpointGroup group;
+  stack::Endpoint* endpoint = nullptr;
+  Time now{1s};
+
+  void SetUp() override {
+    index = stack.add_interface({.name = "line", .mac = {}, .mtu = 1500, .ethernet = false}).value();
+    stack.add_address(index, IpAddress::ipv4(192, 0, 2, 1), 24, now).value();
+    stack.add_route({.network = IpAddress::any(Family::ipv4), .prefix = 0, .gateway = neighbor, .interface = index}).value();
+    endpoint = stack.udp().open(group).value();
+  }
+  void TearDown() override { stack.udp().close(*endpoint, now); }
+
+  void tell(const IpAddress& dst, std::uint16_t mtu) {
+    ::gannet::stack::SendRequest request;
+    request.header.peer = {dst, 7};
+    const std::array<std::byte, 1400> payload{};
+    request.payload = payload;
+    ASSERT_TRUE(stack.udp().send(*endpoint, request, now));
+    const auto sent = stack.output(index);
+    ASSERT_EQ(sent.size(), 1u);
+    constexpr std::size_t quoted = 28, headers = wire::ipv4_header_size + wire::icmp4_header_size;
+    Frame frame = pools.allocate(headers + quoted);
+    frame.resize(headers + quoted);
+    std::ranges::copy(std::as_const(sent[0]).bytes().first(quoted), frame.bytes().subspan(headers).begin());
+    wire::emit_icmp4(wire::Icmp4Type::unreachable, wire::unreachable_code::fragmentation_needed, mtu, frame.bytes().subspan(wire::ipv4_header_size));
+    wire::emit_ipv4({.src = neighbor, .dst = IpAddress::ipv4(192, 0, 2, 1), .protocol = wire::protocol_icmp, .ttl = 64}, frame.bytes());
+    sent[0].release();
+    stack.sent(index, 1);
+    stack.input(index, std::move(frame), now);
+  }
+};
+
+// B1: what a router said of a path is known to the next send, as on Linux; and forgotten in time.
+TEST_F(LearnsPathMtus, RefusesWhatTheyDoNotCarry) {
+  using stack::Fragmentation;
+  page->publish(stack);
+  EXPECT_FALSE(view.find_path_mtu(far_away));
+  EXPECT_EQ(check(far_away, 1472, {.to = {}, .fragmentation = Fragmentation::refuse}), 0);
+  tell(far_away, 1000);
+  ASSERT_TRUE(page->publish(stack));
+  EXPECT_EQ(view.find_path_mtu(far_away), 1000u);
+  EXPECT_FALSE(view.find_path_mtu(neighbor));
+  EXPECT_EQ(check(far_away, 972, {.to = {}, .fragmentation = Fragmentation::refuse}), 0);
+  EXPECT_EQ(check(far_away, 973, {.to = {}, .fragmentation = Fragmentation::refuse}), EMSGSIZE);
+  EXPECT_EQ(check(far_away, 969, {.to = {}, .ip_options_size = 4, .fragmentation = Fragmentation::refuse}), EMSGSIZE);
+  EXPECT_EQ(check(neighbor, 1472, {.to = {}, .fragmentation = Fragmentation::refuse}), 0) << "another path";
+  EXPECT_EQ(check(far_away, 1472), 0) << "it will be fragmented";
+  EXPECT_EQ(check(far_away, 1472, {.to = {}, .fragmentation = Fragmentation::probe}), 0) << "what was learned is ignored";
+  EXPECT_EQ(check(far_away, 5000, {.to = {}, .segment_size = 973}), EMSGSIZE);
+  EXPECT_EQ(check(far_away, 5000, {.to = {}, .segment_size = 973, .fragmentation = Fragmentation::omit}), 0);
+  stack.advance(now + stack.config().path_mtu_age);
+  ASSERT_TRUE(page->publish(stack));
+  EXPECT_FALSE(view.find_path_mtu(far_away));
+}
+
+TEST_F(LearnsPathMtus, HasRoomForAllThatTheHostRemembers) {
+  ASSERT_LE(stack.config().path_mtus, HostPage::max_path_mtus);
+  const auto path = [](unsigned number) {
+    return IpAddress::ipv4(198, 51, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number));
+  };
+  for (unsigned i = 0; i < 300; ++i) tell(path(i), static_cast<std::uint16_t>(600 + i));
+  page->publish(stack);
+  for (unsigned i = 0; i < 300; ++i) {
+    EXPECT_EQ(view.find_path_mtu(path(i)), i < 300 - 256 ? std::nullopt : std::optional(600 + i)) << i;
   }
 }
 

@@ -95,12 +95,12 @@ TEST_F(InterfacesTest, PathMtusAreBoundedInNumberAndTime) {
   EXPECT_TRUE(mtus.find(ip("192.0.2.1")).is_floor);
   EXPECT_FALSE(mtus.learn(ip("192.0.2.1"), 3, 552, 552, Time{} + 3s));
   for (int i = 2; i <= 4; ++i) EXPECT_TRUE(mtus.learn(IpAddress::ipv4(192, 0, 2, static_cast<std::uint8_t>(i)), 1400, 1500, 1500, Time{} + 4s));
-  EXPECT_EQ(mtus.size(), 3u);
+  EXPECT_EQ(mtus.all().size(), 3u);
   EXPECT_EQ(mtus.find(ip("192.0.2.1")).mtu, 0u);
   EXPECT_EQ(mtus.next_wakeup(), Time{} + 604s);
   const std::uint64_t generation = context.generation;
   mtus.advance(Time{} + 604s);
-  EXPECT_EQ(mtus.size(), 0u);
+  EXPECT_EQ(mtus.all().size(), 0u);
   EXPECT_NE(context.generation, generation);
 }
 

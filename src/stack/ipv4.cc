@@ -27,8 +27,6 @@ std::uint16_t permute(std::uint16_t number, std::uint64_t secret) {
 
 constexpr unsigned bit(Fragmentation fragmentation) { return 1u << static_cast<unsigned>(fragmentation); }
 constexpr bool is_among(unsigned set, Fragmentation fragmentation) { return (set & bit(fragmentation)) != 0; }
-constexpr unsigned by_interface =
-    bit(Fragmentation::probe) | bit(Fragmentation::interface) | bit(Fragmentation::omit);  // what was learned is ignored
 constexpr unsigned may_fragment = bit(Fragmentation::never_df) | bit(Fragmentation::want) | bit(Fragmentation::omit);
 constexpr unsigned always_df = bit(Fragmentation::refuse) | bit(Fragmentation::probe);
 
@@ -154,7 +152,7 @@ void Ipv4::deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool 
 
 Result<void> Ipv4::output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
   const std::size_t size = wire::ipv4_header_size + payload.size();
-  const std::uint32_t mtu = is_among(by_interface, fragmentation) ? path.interface_mtu : path.mtu;
+  const std::uint32_t mtu = uses_path_mtu(fragmentation) ? path.mtu : path.interface_mtu;
   const bool is_plain = path.kind == PathKind::unicast && size <= mtu && ip.options.empty() && ip.hop_limit != 0;
   if (!is_plain) [[unlikely]]
     return output_any(std::move(payload), ip, path, fragmentation, mtu, now, loop);

@@ -33,6 +33,9 @@ enum class Fragmentation : std::uint8_t {
   omit = 5,       // DF clear; the interface's MTU; larger is fragmented
 };
 
+// Whether what was learned of the path counts, and not the interface's MTU alone.
+[[nodiscard]] constexpr bool uses_path_mtu(Fragmentation fragmentation) { return fragmentation <= Fragmentation::refuse; }
+
 // An ICMP error about a packet of ours, on its way up. ICMP has checked lengths and checksums; the upper layer finds the socket.
 struct IcmpError {
   IpAddress src, dst;                // of the packet that the error is about: src is ours

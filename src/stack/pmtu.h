@@ -5,6 +5,7 @@
 // Sources: RFC 1191 sections 3, 5, 6.3, 7 (plateaus); RFC 8085 3.2.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <gannet/address.h>
@@ -21,6 +22,11 @@ class PathMtus {
     std::uint32_t mtu;
     bool is_floor;  // the router asked for less
   };
+  struct Entry {
+    IpAddress dst;
+    Known known;
+    Time expires;
+  };
   // What is known of the path to `dst`, or {0, false}.
   [[nodiscard]] Known find(const IpAddress& dst) const;
   // A router said that a packet of ours, `packet_size` bytes long, did not fit through `mtu`; 0: it did not say, so the next lower plateau is tried.
@@ -29,14 +35,9 @@ class PathMtus {
 
   [[nodiscard]] Time next_wakeup() const { return entries_.empty() ? never : entries_.front().expires; }
   void advance(Time now);
-  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  [[nodiscard]] std::span<const Entry> all() const { return entries_; }  // oldest first
 
  private:
-  struct Entry {
-    IpAddress dst;
-    Known known;
-    Time expires;
-  };
   Context& context_;
   std::vector<Entry> entries_;  // oldest first
 };

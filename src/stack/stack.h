@@ -65,6 +65,7 @@ class Stack {
   [[nodiscard]] Interfaces& interfaces() { return interfaces_; }
   [[nodiscard]] const Interfaces& interfaces() const { return interfaces_; }
   [[nodiscard]] Routes& routes() { return routes_; }
+  [[nodiscard]] const PathMtus& path_mtus() const { return path_mtus_; }
   [[nodiscard]] Neighbors& neighbors() { return neighbors_; }
   [[nodiscard]] const Reassembly& reassembly() const { return ipv4_.reassembly(); }
   [[nodiscard]] Fates& fates() { return fates_; }

@@ -357,7 +357,8 @@ Result<void> Udp::send(Socket& socket, const Outgoing& outgoing, std::span<const
   if (segment_size == 0 || payload.size() <= segment_size) return send_datagram(socket, outgoing, payload, now);
 
   if (payload.size() > segments_at_most * segment_size) return Error{EINVAL, "more than 128 segments in one send"};
-  const bool fits = segment_size + wire::udp_header_size + 20 + outgoing.ip.options.size() <= outgoing.path.mtu;
+  const std::uint32_t mtu = uses_path_mtu(socket.options.fragmentation) ? outgoing.path.mtu : outgoing.path.interface_mtu;
+  const bool fits = segment_size + wire::udp_header_size + 20 + outgoing.ip.options.size() <= mtu;
   if (!fits) return Error{EMSGSIZE, "the segments are larger than the path's MTU"};
   if (auto first = send_datagram(socket, outgoing, payload.first(segment_size), now); !first) return first;
   // The send has begun, and what happens to a later segment is a datagram's loss like any other.

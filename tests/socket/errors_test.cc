@@ -148,5 +148,38 @@ TEST_P(Errors, RefuseWhatExceedsThePathWhereAsked) {
   EXPECT_EQ(server.receive(buffer, patience).value().length, 1473u);
 }
 
+// B1: likewise of what a router has told; the call itself fails, and no later one.
+TEST_P(Errors, RefuseWhatExceedsAPathThatARouterNarrowed) {
+  Socket server = bound_b();
+  Socket client = open_a();
+  ASSERT_TRUE(client.set(Option::pmtu_discovery, static_cast<int>(PmtuDiscovery::always)));
+  ASSERT_TRUE(client.connect(address_of(server)));
+  const std::vector<std::byte> larger(1472, std::byte{7});
+  ASSERT_TRUE(client.send(larger));
+  std::vector<std::byte> buffer(2000);
+  EXPECT_EQ(server.receive(buffer, patience).value().length, 1472u);
+  const std::string why_not = world->narrow_path(address_of(client), address_of(server), 1000);
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  const auto told = next_error(client);
+  ASSERT_TRUE(told) << told.error().message();
+  EXPECT_EQ(told->code, EMSGSIZE);
+  EXPECT_EQ(told->mtu, 1000u);
+  static_cast<void>(client.get(Option::error));
+  EXPECT_EQ(client.get(Option::mtu).value(), 1000);
+
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(code_of(client.send(std::span(larger).first(973))), EMSGSIZE);
+    EXPECT_TRUE(client.send(std::span(larger).first(972)));
+    EXPECT_EQ(server.receive(buffer, patience).value().length, 972u);
+  }
+  ASSERT_TRUE(client.set(Option::pmtu_discovery, static_cast<int>(PmtuDiscovery::want)));
+  EXPECT_TRUE(client.send(larger));
+  EXPECT_EQ(server.receive(buffer, patience).value().length, 1472u);
+  // Segments of that size do not pass whole either, and are sent one by one.
+  EXPECT_EQ(client.send(Outgoing{.data = larger, .segment_size = 1200}, patience).value(), larger.size());
+  EXPECT_EQ(server.receive(buffer, patience).value().length, 1200u);
+  EXPECT_EQ(server.receive(buffer, patience).value().length, 272u);
+}
+
 }  // namespace
 }  // namespace gannet::tests

@@ -74,6 +74,9 @@ class Tap final : public World {
   }
   Result<Socket> open_a(Family family) override { return open(ours_is_a_, family); }
   Result<Socket> open_b(Family family) override { return open(!ours_is_a_, family); }
+  std::string narrow_path(const Address& local, const Address& peer, std::uint16_t mtu) override {
+    return ours_is_a_ ? send_fragmentation_needed(local, peer, mtu) : World::narrow_path(local, peer, mtu);
+  }
 
  private:
   Result<Socket> open(bool ours, Family family) { return ours ? Socket::open(*host_, family) : Socket::open(family); }

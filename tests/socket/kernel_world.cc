@@ -67,6 +67,11 @@ class TwoKernels final : public World {
     cable_.far.inside([&] { socket.emplace(Socket::open(family)); });
     return std::move(*socket);
   }
+  std::string narrow_path(const Address& local, const Address& peer, std::uint16_t mtu) override {
+    std::string why_not;
+    cable_.far.inside([&] { why_not = send_fragmentation_needed(local, peer, mtu); });
+    return why_not;
+  }
 
  private:
   const Cable& cable_;

@@ -32,6 +32,8 @@ class World {
   virtual ~World() = default;
   virtual Result<Socket> open_a(Family family) = 0;
   virtual Result<Socket> open_b(Family family) = 0;
+  // Has a hear, as from a router on the way, that the path from `local` to `peer` carries packets of at most `mtu`. The reason why not, or empty.
+  virtual std::string narrow_path(const Address&, const Address&, std::uint16_t) { return "no router speaks to this host"; }
 
   IpAddress a, b;                 // one host's, where there is but one
   std::uint32_t interface_a = 0;  // by which a reaches b

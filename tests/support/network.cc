@@ -1,14 +1,22 @@
 #include "support/network.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <thread>
+
+#include "wire/icmp4.h"
+#include "wire/ipv4.h"
+#include "wire/udp.h"
 
 namespace gannet::tests {
 namespace {
@@ -72,6 +80,22 @@ void SecondNetwork::inside(const std::function<void()>& work) const {
 SecondNetwork::~SecondNetwork() {
   if (fd_ != -1) ::close(fd_);
   if (home_ != -1) ::close(home_);
+}
+
+std::string send_fragmentation_needed(const Address& src, const Address& dst, std::uint16_t mtu) {
+  std::array<std::byte, wire::icmp4_header_size + wire::ipv4_header_size + wire::udp_header_size> message{};
+  const auto about = std::span(message).subspan(wire::icmp4_header_size);
+  wire::emit_udp(src.ip, dst.ip, src.port, dst.port, about.subspan(wire::ipv4_header_size));
+  wire::emit_ipv4({.src = src.ip, .dst = dst.ip, .protocol = wire::protocol_udp, .ttl = 64, .dont_fragment = true}, about);
+  wire::store_be16(about, 2, 1500);  // it was as large
+  wire::emit_icmp4(wire::Icmp4Type::unreachable, wire::unreachable_code::fragmentation_needed, mtu, message);
+
+  const int fd = ::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+  sockaddr_in to{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(src.ip.number())}, .sin_zero = {}};
+  const bool sent = fd != -1 && ::sendto(fd, message.data(), message.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) != -1;
+  std::string why_not = sent ? "" : std::string("no ICMP message of ours can be sent here: ") + std::strerror(errno);
+  if (fd != -1) ::close(fd);
+  return why_not;
 }
 
 std::string run_ip(const std::string& arguments) {
