@@ -195,6 +195,25 @@ void StackSocket::lay_out(const Outgoing& datagram, stack::SendSlot& slot) const
   slot.payload = datagram.data;
 }
 
+// Segments that no packet has room for, or more of them than one record may have: one by one, fragmented where that is allowed.
+Result<std::size_t> StackSocket::send_pieces(const Outgoing& datagram, Deadline deadline) {
+  segment_fallbacks_.fetch_add(1, std::memory_order_relaxed);
+  Outgoing piece = datagram;
+  const std::uint16_t size = segment_size_of(datagram);
+  for (std::span<const std::byte> rest = datagram.data; !rest.empty(); rest = rest.subspan(piece.data.size())) {
+    piece.data = rest.first(std::min<std::size_t>(size, rest.size()));
+    piece.segment_size = size;  // no less than the piece, so that it is not cut again
+    const auto sent = send(std::span(&piece, 1), deadline);
+    if (!sent) return sent.error();
+  }
+  return std::size_t{1};
+}
+
+std::uint16_t StackSocket::segment_size_of(const Outgoing& datagram) const {
+  const std::uint16_t size = datagram.segment_size != 0 ? datagram.segment_size : segment_size_.load(std::memory_order_relaxed);
+  return datagram.data.size() > size ? size : std::uint16_t{0};
+}
+
 Result<void> StackSocket::bind_automatically() {
   return in_engine(Call::send, [&](stack::Endpoint& endpoint) -> Result<void> {
     if (endpoint.local.port == 0) {

@@ -61,6 +61,8 @@ class StackSocket final : public Provider {
   [[nodiscard]] Result<void> check_send(const Outgoing& datagram) const;
   [[nodiscard]] Address destination_of(const Outgoing& datagram) const;  // port 0: none
   void lay_out(const Outgoing& datagram, stack::SendSlot& slot) const;
+  Result<std::size_t> send_pieces(const Outgoing& datagram, Deadline deadline);
+  [[nodiscard]] std::uint16_t segment_size_of(const Outgoing& datagram) const;
   Result<void> bind_automatically();
   // A pending error that is this call's to report (connected sockets), as on Linux.
   std::optional<int> take_error();
@@ -84,7 +86,9 @@ class StackSocket final : public Provider {
   std::atomic<std::uint64_t> peer_ = 0;  // address and port as one number; 0: not connected
   std::atomic<bool> bound_ = false, broadcast_ = false, metadata_ = true, timestamp_ = false;
   std::atomic<stack::Fragmentation> fragmentation_ = stack::Fragmentation::want;
+  std::atomic<std::uint16_t> segment_size_ = 0;
   std::atomic<std::uint8_t> ip_options_size_ = 0;
+  std::atomic<std::uint32_t> segment_fallbacks_ = 0;
   std::uint16_t bound_port_ = 0;  // that bind() took; the engine thread's
 
   std::mutex bell_mutex_;  // the first fd() makes the bell
