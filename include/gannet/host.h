@@ -41,11 +41,13 @@ struct HostOptions {
   Impairment out;                                   // of what it sends by its link
   std::string capture_file;                         // pcapng; written by a thread of its own. Empty: none
   std::function<void(std::string_view)> on_packet;  // a tcpdump-like line for each packet, as it passes; called in the host's thread
-  std::size_t small_frames = 4096;                  // the pools: 2 KiB frames ...
-  std::size_t large_frames = 64;                    // ... and 64 KiB frames. Untouched ones cost nothing
-  std::chrono::nanoseconds spin{0};                 // how long the loop polls before it sleeps
-  std::uint64_t seed = 0;                           // of everything random in the host; 0: from the system
-  bool arp_probe = false;                           // claim the address before its use (RFC 5227: about seven seconds); otherwise announce it only
+  // The host's link is gone for good: called once, in the host's thread, with what link_status() says from then on.
+  std::function<void(const Error& why)> on_link_lost;
+  std::size_t small_frames = 4096;   // the pools: 2 KiB frames ...
+  std::size_t large_frames = 64;     // ... and 64 KiB frames. Untouched ones cost nothing
+  std::chrono::nanoseconds spin{0};  // how long the loop polls before it sleeps
+  std::uint64_t seed = 0;            // of everything random in the host; 0: from the system
+  bool arp_probe = false;            // claim the address before its use (RFC 5227: about seven seconds); otherwise announce it only
 };
 
 // One named number: a drop reason ("udp_no_socket"), or a counter ("udp_in_datagrams").
@@ -88,7 +90,10 @@ class Host {
   Result<void> start();  // runs the loop in a thread until stop() or destruction
   void stop();
   // One round of the loop in the caller's thread: what arrived, what is due, what is to be sent. Waits until something happens or the deadline.
+  // Fails with link_status() once there is no link; what the host says to itself goes on all the same.
   Result<void> run_once(Deadline deadline = Deadline::now());
+  // ENODEV, with a sentence, once the link is gone for good, as a TAP interface is that somebody deleted. What is sent then fails with ENETUNREACH.
+  [[nodiscard]] Result<void> link_status() const;
 
   // The faster door: `handler` is called with each datagram to `local`, in its frame, in the loop's thread. No queue, no copy, no system call.
   Result<void> serve(const Address& local, Handler handler);

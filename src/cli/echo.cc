@@ -3,8 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/flags.h"
-#include "cli/place.h"
-#include "cli/waiter.h"
+#include "cli/intake.h"
 
 namespace gannet::cli {
 namespace {
@@ -27,69 +26,41 @@ Outgoing answer_to(const Datagram& datagram, bool to_one) {
 
 class Echo {
  public:
-  Echo(const Settings& settings, Report& report) : settings_(settings), report_(report), place_(settings, report) {}
+  Echo(const Settings& settings, Report& report) : report_(report), intake_(settings, report) {}
 
   Status run(const std::string& host, std::uint16_t port) {
-    if (place_.is_memory()) refuse("echo has nobody to answer on --via memory, a wire of this process alone; that is for gannet send");
-    const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
-    Socket socket = place_.socket(local.ip.family);
-    place_.bind(socket, local);
-    const auto fd = socket.fd();
-    if (!fd) fail("cannot wait for datagrams", fd.error());
-    report_.listening(settings_.via, local);
-
-    Waiter::Moment until = end_of_quiet();
-    while (!waiter_.interrupted() && !has_enough() && std::chrono::steady_clock::now() < until) {
-      waiter_.wait({*fd}, until);
-      // Rounds are bounded, so that no flood drowns Ctrl-C.
-      for (int round = 0; round < 64 && !has_enough() && answer_one(socket); ++round) until = end_of_quiet();
-      while (const auto error = socket.receive_error()) ++totals_.errors;
+    if (intake_.is_memory()) refuse("echo has nobody to answer on --via memory, a wire of this process alone; that is for gannet send");
+    intake_.open(host, port);
+    while (intake_.wait()) {
+      while (const auto datagram = intake_.next()) {
+        answer(*datagram);
+        intake_.count(*datagram);
+        if (report_.json() || report_.verbose()) {
+          report_.received(*datagram, std::nullopt, fmt::format("{}: {}", describe(*datagram), printable(datagram->data, 200)));
+        }
+      }
     }
-    place_.finish(totals_, socket);
-    report_.summary(totals_);
-    return Status::ok;
+    return intake_.finish();
   }
 
  private:
-  [[nodiscard]] Waiter::Moment end_of_quiet() const {
-    return settings_.timeout ? std::chrono::steady_clock::now() + *settings_.timeout : Waiter::Moment::max();
-  }
-  [[nodiscard]] bool has_enough() const { return settings_.count && totals_.datagrams_in >= *settings_.count; }
-
-  bool answer_one(Socket& socket) {
-    const auto datagram = socket.receive(buffer_, Deadline::now());
-    if (!datagram) {
-      if (datagram.error().code == EAGAIN) return false;
-      fail("cannot receive", datagram.error());
-    }
-    answer(socket, *datagram);
-    ++totals_.datagrams_in;
-    totals_.bytes_in += datagram->data.size();
-    if (report_.json() || report_.verbose()) {
-      report_.received(*datagram, std::nullopt, fmt::format("{}: {}", describe(*datagram), printable(datagram->data, 200)));
-    }
-    return true;
-  }
-
-  void answer(Socket& socket, const Datagram& datagram) {
+  void answer(const Datagram& datagram) {
     if (datagram.peer.port == 0) return;  // the sender expects no answer (RFC 768)
+    Socket& socket = intake_.socket();
+    Totals& totals = intake_.totals();
     auto sent = socket.send(answer_to(datagram, !datagram.local.ip.is_multicast() && !datagram.local.ip.is_any()));
     // A directed broadcast address looks like any other until one sends from it.
     if (!sent) sent = socket.send(answer_to(datagram, false));
     if (!sent) {
-      ++totals_.errors;
+      ++totals.errors;
       return report_.note(fmt::format("cannot answer {}: {}", datagram.peer.to_string(), sent.error().message()));
     }
-    ++totals_.datagrams_out;
-    totals_.bytes_out += datagram.data.size();
+    ++totals.datagrams_out;
+    totals.bytes_out += datagram.data.size();
   }
 
-  const Settings& settings_;
   Report& report_;
-  Waiter waiter_;  // before the place, whose threads inherit the blocked signals
-  Place place_;
-  Totals totals_;
-  std::vector<std::byte> buffer_ = std::vector<std::byte>(65536);
+  Intake intake_;
 };
 
 }  // namespace

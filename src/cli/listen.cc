@@ -5,9 +5,8 @@
 
 #include "cli/commands.h"
 #include "cli/flags.h"
+#include "cli/intake.h"
 #include "cli/payloads.h"
-#include "cli/place.h"
-#include "cli/waiter.h"
 
 namespace gannet::cli {
 namespace {
@@ -31,75 +30,47 @@ struct ListenFlags {
 class Listen {
  public:
   Listen(const Settings& settings, const ListenFlags& flags, Report& report)
-      : settings_(settings), flags_(flags), keep_(flags.keep || !settings.joins.empty()), report_(report), place_(settings, report) {}
+      : flags_(flags), keep_(flags.keep || !settings.joins.empty()), report_(report), intake_(settings, report) {}
 
   Status run(const std::string& host, std::uint16_t port) {
-    if (place_.is_memory()) refuse("listen has nobody to hear on --via memory, a wire of this process alone; that is for gannet send");
-    const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
-    Socket socket = place_.socket(local.ip.family);
-    place_.bind(socket, local);
-    const auto fd = socket.fd();
-    if (!fd) fail("cannot wait for datagrams", fd.error());
-    report_.listening(settings_.via, local);
-
-    Waiter::Moment until = end_of_quiet();
-    while (!waiter_.interrupted() && !has_enough() && std::chrono::steady_clock::now() < until) {
-      const int input = peer_ ? typed_.fd() : -1;
-      waiter_.wait({*fd, input}, until);
-      for (int round = 0; round < 64 && !has_enough() && take_one(socket); ++round) until = end_of_quiet();
-      while (const auto error = socket.receive_error()) ++totals_.errors;
-      if (waiter_.is_readable(input)) typed_.read();
-      while (peer_ && typed_.state() == Payloads::State::ready) say(socket, typed_.next());
+    if (intake_.is_memory()) refuse("listen has nobody to hear on --via memory, a wire of this process alone; that is for gannet send");
+    intake_.open(host, port);
+    for (int input = -1; intake_.wait(input); input = peer_ ? typed_.fd() : -1) {
+      while (const auto datagram = intake_.next()) take(*datagram);
+      if (intake_.is_readable(input)) typed_.read();
+      while (peer_ && typed_.state() == Payloads::State::ready) say(typed_.next());
     }
-    place_.finish(totals_, socket);
-    report_.summary(totals_);
-    return Status::ok;
+    return intake_.finish();
   }
 
  private:
-  [[nodiscard]] Waiter::Moment end_of_quiet() const {
-    return settings_.timeout ? std::chrono::steady_clock::now() + *settings_.timeout : Waiter::Moment::max();
-  }
-  [[nodiscard]] bool has_enough() const { return settings_.count && totals_.datagrams_in >= *settings_.count; }
-
-  bool take_one(Socket& socket) {
-    const auto datagram = socket.receive(buffer_, Deadline::now());
-    if (!datagram) {
-      // On a connected socket an ICMP error fails one call; receive_error() has it too, with its details.
-      if (datagram.error().code == EAGAIN || peer_) return false;
-      fail("cannot receive", datagram.error());
-    }
-    if (peer_ && datagram->peer != *peer_) return true;  // was in the queue before connect()
+  void take(const Datagram& datagram) {
+    if (peer_ && datagram.peer != *peer_) return;  // was in the queue before connect()
     if (!keep_ && !peer_) {
-      peer_ = datagram->peer;
-      if (const auto connected = socket.connect(*peer_); !connected) fail("cannot answer " + peer_->to_string(), connected.error());
+      peer_ = datagram.peer;
+      intake_.connect(*peer_);
     }
-    ++totals_.datagrams_in;
-    totals_.bytes_in += datagram->data.size();
-    report_.received(*datagram, std::nullopt);
+    intake_.count(datagram);
+    report_.received(datagram, std::nullopt);
     if (flags_.work.count() > 0) std::this_thread::sleep_for(flags_.work);
-    return true;
   }
 
-  void say(Socket& socket, std::span<const std::byte> data) {
-    if (const auto sent = socket.send(data); !sent) {
-      ++totals_.errors;
+  void say(std::span<const std::byte> data) {
+    Totals& totals = intake_.totals();
+    if (const auto sent = intake_.socket().send(data); !sent) {
+      ++totals.errors;
       return report_.note(fmt::format("cannot send to {}: {}", peer_->to_string(), sent.error().message()));
     }
-    report_.sent(++totals_.datagrams_out, *peer_, data.size());
-    totals_.bytes_out += data.size();
+    report_.sent(++totals.datagrams_out, *peer_, data.size());
+    totals.bytes_out += data.size();
   }
 
-  const Settings& settings_;
   const ListenFlags& flags_;
   bool keep_;
   Report& report_;
-  Waiter waiter_;  // before the place, whose threads inherit the blocked signals
-  Place place_;
+  Intake intake_;
   Payloads typed_ = Payloads::standard_input(std::nullopt);
   std::optional<Address> peer_;
-  Totals totals_;
-  std::vector<std::byte> buffer_ = std::vector<std::byte>(65536);
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <pwd.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,11 +56,26 @@ Place::Place(const Settings& settings, Report& report) : settings_(settings), re
   }
 }
 
+Place::~Place() {
+  host_.reset();
+  if (loss_fd_ >= 0) close(loss_fd_);
+}
+
+bool Place::has_link() const { return !host_ || host_->link_status(); }
+
+void Place::require_link() const {
+  if (!host_) return;
+  if (const auto status = host_->link_status(); !status) fail(fmt::format("{} is gone", settings_.via), status.error());
+}
+
 HostOptions Place::host_options() {
   HostOptions options;
   options.in = settings_.in;
   options.out = settings_.out;
   options.capture_file = settings_.capture;
+  loss_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (loss_fd_ < 0) fail("cannot watch the link", {errno, nullptr});
+  options.on_link_lost = [fd = loss_fd_](const Error&) { eventfd_write(fd, 1); };
   if (settings_.print) options.on_packet = [this](std::string_view line) { report_.packet(line); };
   return options;
 }

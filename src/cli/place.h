@@ -24,9 +24,18 @@ class Place {
  public:
   // Opens, and with a host of ours starts, what --via names. The settings and the report must outlive it.
   Place(const Settings& settings, Report& report);
+  ~Place();
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
 
   // With --via memory: the other host of the wire answers what comes to this port and, where it is one, to this group.
   void echo_opposite(const Address& at);
+
+  // To wait on: readable once the link of our host is gone, as that of a TAP interface which was deleted. -1 with the kernel.
+  [[nodiscard]] int loss_fd() const { return loss_fd_; }
+  [[nodiscard]] bool has_link() const;
+  // Fails where has_link() does not, with the reason.
+  void require_link() const;
 
   [[nodiscard]] bool is_ours() const { return host_.has_value(); }
   [[nodiscard]] bool is_memory() const { return settings_.via == "memory"; }
@@ -57,6 +66,7 @@ class Place {
 
   const Settings& settings_;
   Report& report_;
+  int loss_fd_ = -1;  // an eventfd, which outlives the hosts
   std::optional<Segment> segment_;
   std::optional<Host> host_, opposite_;
   std::unique_ptr<Echo> echo_;

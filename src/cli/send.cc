@@ -71,10 +71,10 @@ class Send {
     const auto fd = socket_.fd();
     if (!fd) fail("cannot wait for replies", fd.error());
     next_ = Clock::now();
-    while (!waiter_.interrupted() && !is_done()) {
+    while (!waiter_.interrupted() && !is_done() && place_.has_link()) {
       const bool may_send = payloads_.state() == Payloads::State::ready;
       if (may_send && Clock::now() >= next_) send_one();
-      waiter_.wait({*fd, payloads_.fd()}, wait_until());
+      waiter_.wait({*fd, payloads_.fd(), place_.loss_fd()}, wait_until());
       if (waiter_.is_readable(payloads_.fd())) payloads_.read();
       if (waiter_.is_readable(*fd)) receive();
       take_errors();
@@ -82,6 +82,7 @@ class Send {
     totals_.replies = patience_ > 0s ? std::optional(exchange_.answered()) : std::nullopt;
     place_.finish(totals_, socket_);
     report_.summary(totals_);
+    place_.require_link();
     const bool nothing_came = totals_.datagrams_in == 0;
     return nothing_came && (flags_.ping || totals_.errors > 0) ? Status::failed : Status::ok;
   }

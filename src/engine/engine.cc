@@ -49,6 +49,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
 Engine::Engine(const EngineSetup& setup, FramePools pools, std::unique_ptr<HostPage> host_page)
     : spin_(setup.spin),
       spin_now_(setup.spin),
+      on_link_lost_(setup.on_link_lost),
       pools_(std::move(pools)),
       rng_(setup.seed != 0 ? setup.seed : random_seed()),
       stack_(std::make_unique<stack::Stack>(pools_, rng_, setup.stack)),
@@ -148,7 +149,18 @@ bool Engine::receive(Port& port) {
   std::array<Frame, link::batch_size> frames;
   const std::size_t count = port.link->receive(frames, pools_, now_);
   for (Frame& frame : std::span(frames).first(count)) stack_->input(port.interface, std::move(frame), now_);
+  if (count == 0 && !port.lost) {
+    if (const auto status = port.link->status(); !status) lose(port, status.error());
+  }
   return count != 0;
+}
+
+// A descriptor without a device is ready for ever, so nobody waits on it any more. The link stays, with its counters and what it has held back.
+void Engine::lose(Port& port, const Error& why) {
+  port.lost = true;
+  if (port.fd >= 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, std::exchange(port.fd, -1), nullptr);
+  static_cast<void>(stack_->set_up(port.interface, false, now_));
+  if (on_link_lost_) on_link_lost_(port.interface, why);
 }
 
 // What has come due.

@@ -13,6 +13,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -45,6 +46,8 @@ struct EngineSetup {
   stack::Config stack;
   std::uint64_t seed = 0;  // of all that is random in the host; 0: from the system
   Duration spin{0};        // the longest to poll before sleeping; shorter where it does not pay
+  // Called once for each link that is gone (link::Link::status()), in the engine's thread. Its interface is down from then on.
+  std::function<void(std::uint32_t interface, const Error& why)> on_link_lost;
 };
 
 struct EngineCounters {
@@ -106,6 +109,7 @@ class Engine {
     std::unique_ptr<link::Link> link;
     int fd = -1;
     bool waits_for_room = false;  // the link took less than it was given
+    bool lost = false;            // and told of
   };
   struct Seat {
     stack::Endpoint* endpoint = nullptr;
@@ -133,6 +137,7 @@ class Engine {
   void refresh_clock();
 
   bool receive(Port& port);
+  void lose(Port& port, const Error& why);
   bool take_notified();
   void activate(std::uint32_t slot);
   void deactivate(std::size_t place);
@@ -155,6 +160,7 @@ class Engine {
 
   const Duration spin_;
   Duration spin_now_;  // between spin_ and a sixteenth of it
+  const std::function<void(std::uint32_t, const Error&)> on_link_lost_;
   FramePools pools_;
   Rng rng_;
   stack::EndpointGroup group_;

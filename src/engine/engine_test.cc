@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -177,6 +179,72 @@ TEST(Engine, HoldsWhatAPacedSocketSendsUntilItsTime) {
   EXPECT_LT(a.engine->counters().rounds.value(), 1000u);
   a.engine->stop();
   EXPECT_EQ(a.engine->stack().udp().socket_count(), 1u);
+}
+
+// A link that can break, as a TAP interface that is deleted: its descriptor is ready for ever, and nothing comes by it.
+class BreakableLink final : public link::Link {
+ public:
+  BreakableLink() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), 0);
+    fd_ = Fd(ends[0]);
+    device_ = Fd(ends[1]);
+  }
+  // In whatever thread.
+  void break_it() {
+    broken_ = true;
+    device_ = Fd();
+  }
+  [[nodiscard]] const link::Caps& caps() const override { return caps_; }
+  [[nodiscard]] const link::Counters& counters() const override { return counters_; }
+  std::size_t receive(std::span<Frame>, FramePools&, Time) override { return 0; }
+  std::size_t send(std::span<Frame> frames, Time) override {
+    for (Frame& frame : frames) frame.release();
+    return frames.size();
+  }
+  [[nodiscard]] int fd() const override { return fd_.get(); }
+  [[nodiscard]] Result<void> status() const override {
+    if (broken_) return Error{ENODEV, "it broke"};
+    return {};
+  }
+
+ private:
+  link::Caps caps_{.name = "breakable", .mac = link::MemorySegment::create().value()->attach().value()->caps().mac};
+  link::Counters counters_;
+  Fd fd_, device_;
+  std::atomic<bool> broken_ = false;
+};
+
+TEST(Engine, TellsOnceOfALinkThatIsGoneAndSleepsOn) {
+  std::atomic<int> told = 0;
+  EngineSetup setup = small_setup();
+  setup.on_link_lost = [&](std::uint32_t interface, const Error& why) {
+    EXPECT_EQ(interface, 2u);
+    EXPECT_EQ(why.code, ENODEV);
+    ++told;
+  };
+  const auto engine = Engine::create(setup).value();
+  auto owned = std::make_unique<BreakableLink>();
+  BreakableLink& link = *owned;
+  ASSERT_EQ(engine->add_link(std::move(owned)).value(), 2u);
+  engine->stack().add_address(2, IpAddress::ipv4(10, 0, 0, 1), 24, engine->now()).value();
+  engine->start().value();
+  const HostView view(engine->host_page());
+  EXPECT_TRUE(view.find(IpAddress::ipv4(10, 0, 0, 9), 0)->reachable);
+  EXPECT_EQ(told, 0);
+
+  link.break_it();
+  for (const Moment end = soon(); told == 0 && steady_clock::now() < end;) std::this_thread::yield();
+  ASSERT_EQ(told, 1);
+  engine->call([&] { EXPECT_FALSE(engine->stack().interfaces().find(2)->is_up()); });
+  EXPECT_FALSE(view.find(IpAddress::ipv4(10, 0, 0, 9), 0)->reachable);
+  // What is left to do are the timers of the address that was announced.
+  const std::uint64_t rounds = engine->counters().rounds.value();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_LT(engine->counters().rounds.value() - rounds, 20u);
+  engine->stop();
+  for (int i = 0; i < 3; ++i) engine->run_once(Moment::min());
+  EXPECT_EQ(told, 1);
 }
 
 // A socket that nobody looked at for long asks to be told; one that was closed meanwhile is no longer asked.

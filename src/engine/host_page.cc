@@ -77,11 +77,11 @@ bool HostPage::publish(stack::Stack& stack) {
 void HostPage::write(stack::Stack& stack) {
   count_ = 0;
   for (const auto& interface : stack.interfaces().all()) {
-    if (!interface->is_up()) continue;
     for (const stack::InterfaceAddress& address : interface->addresses()) {
       if (!address.usable) continue;
       const auto bits = static_cast<std::uint8_t>(address.ip.size() * 8);
       append({address.ip, bits, HostEntry::Kind::own, interface->index(), stack::loopback_mtu, 0});
+      if (!interface->is_up()) continue;  // its addresses are ours all the same, as on Linux
       // All of 127/8 is ours, as on Linux.
       const auto kind = interface->is_loopback() ? HostEntry::Kind::own : HostEntry::Kind::network;
       append({address.ip, address.prefix, kind, interface->index(), interface->mtu(), 0});
@@ -90,7 +90,7 @@ void HostPage::write(stack::Stack& stack) {
         append({IpAddress::ipv4(address.ip.number() & address.mask()), bits, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
       }
     }
-    if (!interface->is_loopback()) {
+    if (!interface->is_loopback() && interface->is_up()) {
       append({IpAddress::ipv4(255, 255, 255, 255), 32, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
     }
   }

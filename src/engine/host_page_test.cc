@@ -60,6 +60,8 @@ TEST_F(HostPageTest, IsPublishedWhenTheHostChanged) {
   ASSERT_TRUE(stack.set_up(index, false, Time{}).has_value());
   ASSERT_TRUE(page->publish(stack));
   EXPECT_EQ(check(far_away), ENETUNREACH);
+  EXPECT_EQ(check(neighbor), ENETUNREACH);
+  EXPECT_EQ(check(IpAddress::ipv4(192, 0, 2, 1)), 0) << "an address is ours although its interface is down";
 }
 
 TEST_F(HostPageTest, ChecksAsLinuxDoes) {

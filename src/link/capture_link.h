@@ -26,6 +26,7 @@ class CaptureLink final : public Link {
   std::size_t send(std::span<Frame> frames, Time now) override;
   [[nodiscard]] int fd() const override { return wrapped_->fd(); }
   [[nodiscard]] Time next_wakeup() const override { return wrapped_->next_wakeup(); }
+  [[nodiscard]] Result<void> status() const override { return wrapped_->status(); }
   [[nodiscard]] const Link* wrapped() const override { return wrapped_->wrapped(); }
 
  private:

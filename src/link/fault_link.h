@@ -39,6 +39,7 @@ class FaultLink final : public Link {
   std::size_t send(std::span<Frame> frames, Time now) override;
   [[nodiscard]] int fd() const override { return wrapped_->fd(); }
   [[nodiscard]] Time next_wakeup() const override;
+  [[nodiscard]] Result<void> status() const override { return wrapped_->status(); }
   [[nodiscard]] const Link* wrapped() const override { return wrapped_.get(); }
 
   // Told of each frame that the faults drop: for captures, and for people who watch. Called in the engine's thread.

@@ -10,6 +10,8 @@
 #include <span>
 #include <string>
 
+#include <gannet/result.h>
+
 #include "base/counter.h"
 #include "base/frame.h"
 #include "base/time.h"
@@ -61,6 +63,9 @@ class Link {
 
   // When receive() must be called again without any arrival (a delayed frame, of either direction, comes due).
   [[nodiscard]] virtual Time next_wakeup() const { return never; }
+
+  // An error, with its reason, from when the link is gone for good: nothing comes by it any more, and what is sent is taken and dropped.
+  [[nodiscard]] virtual Result<void> status() const { return {}; }
 
   // The link that this one wraps, whose counters go on beside our own; null where there is none. What a wrapper drops, the wrapped link never saw.
   [[nodiscard]] virtual const Link* wrapped() const { return nullptr; }

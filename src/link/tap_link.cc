@@ -117,7 +117,7 @@ TapLink::TapLink(Fd fd, Caps caps) : fd_(std::move(fd)), caps_(std::move(caps)),
 
 std::size_t TapLink::receive(std::span<Frame> into, FramePools& pools, Time /*now*/) {
   std::size_t count = 0;
-  bool more = true;
+  bool more = !gone_;
   for (std::size_t looked = 0; looked < into.size() && more; ++looked) {
     if (Frame frame = receive_one(pools, more)) into[count++] = std::move(frame);
   }
@@ -136,6 +136,7 @@ Frame TapLink::receive_one(FramePools& pools, bool& more) {
   } while (result < 0 && errno == EINTR);
   if (result <= 0) {
     more = false;
+    gone_ = result < 0 && errno == EBADFD;  // what a descriptor says whose interface was deleted; it is readable for ever
     return {};
   }
   const auto size = static_cast<std::size_t>(result);
@@ -157,6 +158,11 @@ Frame TapLink::receive_one(FramePools& pools, bool& more) {
   counters_.frames_in.add();
   counters_.bytes_in.add(size);
   return frame;
+}
+
+Result<void> TapLink::status() const {
+  if (gone_) return Error{ENODEV, "the TAP interface was deleted while the host was on it: make it again, and open another host on it"};
+  return {};
 }
 
 std::size_t TapLink::send(std::span<Frame> frames, Time /*now*/) {

@@ -31,6 +31,8 @@ class TapLink final : public Link {
   std::size_t receive(std::span<Frame> into, FramePools& pools, Time now) override;
   std::size_t send(std::span<Frame> frames, Time now) override;
   [[nodiscard]] int fd() const override { return fd_.get(); }
+  // ENODEV once the interface was deleted, or its network namespace.
+  [[nodiscard]] Result<void> status() const override;
 
  private:
   TapLink(Fd fd, Caps caps);
@@ -40,6 +42,7 @@ class TapLink final : public Link {
   Fd fd_;
   Caps caps_;
   Counters counters_;
+  bool gone_ = false;
   std::unique_ptr<std::byte[]> spill_;  // where the part of a frame goes that a small one has no room for
 };
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
+#include <linux/rtnetlink.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -87,6 +88,25 @@ class TapLinks : public ::testing::Test {
     std::strcpy(request.ifr_name, "gannet-test");
     ASSERT_EQ(::ioctl(kernel_, SIOCSIFFLAGS, &request), 0);
   }
+  // As `ip link delete gannet-test`.
+  static void delete_interface() {
+    struct {
+      nlmsghdr header;
+      ifinfomsg interface;
+    } request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = RTM_DELLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.interface.ifi_index = static_cast<int>(::if_nametoindex("gannet-test"));
+    const Fd netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    ASSERT_EQ(::send(netlink.get(), &request, sizeof request, 0), static_cast<ssize_t>(sizeof request));
+    struct {
+      nlmsghdr header;
+      nlmsgerr outcome;
+    } answer{};
+    ASSERT_GE(::recv(netlink.get(), &answer, sizeof answer, 0), static_cast<ssize_t>(sizeof(nlmsghdr) + sizeof(int)));
+    ASSERT_EQ(answer.outcome.error, 0);
+  }
   // The next frame of ours that arrives.
   Frame receive(FramePools& pools) {
     pollfd wait{.fd = link_->fd(), .events = POLLIN, .revents = 0};
@@ -160,6 +180,21 @@ TEST_F(TapLinks, WhatCannotBeSentIsTakenAndCounted) {
   EXPECT_EQ(send(10), 1u);
   EXPECT_EQ(drops(Drop::ethernet_truncated), 1u);
   set_down();
+  EXPECT_EQ(send(60), 1u);
+  EXPECT_EQ(drops(Drop::interface_down), 1u);
+}
+
+TEST_F(TapLinks, TellsWhenTheInterfaceIsDeleted) {
+  set_down();
+  std::array<Frame, 4> into;
+  for (int i = 0; i < 100 && link_->receive(into, pools_, start) != 0; ++i) {
+  }
+  EXPECT_TRUE(link_->status()) << "down is not gone";
+  delete_interface();
+  pollfd wait{.fd = link_->fd(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(::poll(&wait, 1, 5000), 1);
+  EXPECT_EQ(link_->receive(into, pools_, start), 0u);
+  EXPECT_EQ(link_->status().error().code, ENODEV);
   EXPECT_EQ(send(60), 1u);
   EXPECT_EQ(drops(Drop::interface_down), 1u);
 }

@@ -36,6 +36,7 @@ class WatchLink final : public Link {
   }
   [[nodiscard]] int fd() const override { return wrapped_->fd(); }
   [[nodiscard]] Time next_wakeup() const override { return wrapped_->next_wakeup(); }
+  [[nodiscard]] Result<void> status() const override { return wrapped_->status(); }
   [[nodiscard]] const Link* wrapped() const override { return wrapped_->wrapped(); }
 
  private:

@@ -170,6 +170,7 @@ Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std
   setup.stack.arp_probe = options.arp_probe;
   setup.seed = options.seed;
   setup.spin = options.spin;
+  if (options.on_link_lost) setup.on_link_lost = [tell = options.on_link_lost](std::uint32_t, const Error& why) { tell(why); };
   auto engine = engine::Engine::create(setup);
   if (!engine) return engine.error();
   state->engine = std::move(*engine);
@@ -235,7 +236,12 @@ void Host::stop() { state_->engine->stop(); }
 Result<void> Host::run_once(Deadline deadline) {
   if (state_->engine->has_thread()) return Error{EBUSY, "the host runs in a thread of its own: stop() it before running it here"};
   state_->engine->run_once(deadline.at());
-  return {};
+  return state_->engine->link(state_->interface)->status();
+}
+
+Result<void> Host::link_status() const {
+  engine::Engine& engine = *state_->engine;
+  return engine.call([&] { return engine.link(state_->interface)->status(); });
 }
 
 IpAddress Host::address() const { return state_->address; }

@@ -2,12 +2,14 @@
 #include <gannet/host.h>
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -293,6 +295,34 @@ TEST(Host, LosesWhatItsSeedSays) {
     EXPECT_EQ(lost_of(7, inbound), first);
     EXPECT_NE(lost_of(8, inbound), first);
   }
+}
+
+TEST(Host, SaysThatItsInterfaceWasDeleted) {
+  if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) GTEST_SKIP() << "no right to make a network namespace";
+  std::vector<std::string> told;
+  HostOptions options;
+  options.on_link_lost = [&](const Error& why) { told.push_back(why.message()); };
+  auto opened = Host::open("tap:gannet-test,10.9.0.1/24", options);
+  const int code = opened.error().code;
+  if (code == EPERM || code == EACCES || code == ENOENT) GTEST_SKIP() << opened.error().message();
+  Host& host = *opened;
+  Socket socket = bound(host, 1111);
+  ASSERT_TRUE(host.run_once());
+  ASSERT_TRUE(socket.send_to(bytes_of("anybody?"), Address::parse("10.9.0.9:1").value()));
+  if (std::system("ip link delete gannet-test") != 0) GTEST_SKIP() << "there is no ip(8) here";
+
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (host.run_once(Deadline(100ms)) && std::chrono::steady_clock::now() < end) {
+  }
+  EXPECT_EQ(host.run_once().error().code, ENODEV);
+  EXPECT_EQ(host.link_status().error().code, ENODEV);
+  EXPECT_EQ(told, std::vector{host.link_status().error().message()});
+  EXPECT_EQ(socket.send_to(bytes_of("anybody?"), Address::parse("10.9.0.9:1").value()).error().code, ENETUNREACH);
+  // To ourselves there is still a way.
+  ASSERT_TRUE(socket.send_to(bytes_of("myself"), at(host, 1111)));
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(host.run_once());
+  std::array<std::byte, 16> buffer;
+  EXPECT_EQ(text_of(socket.receive(buffer, Deadline::now()).value().data), "myself");
 }
 
 TEST(Host, SaysWhatIsWrongWithAnAddress) {

@@ -42,6 +42,14 @@ class Tap(Command):
         self.assertEqual((code, summary["event"], summary["datagrams_in"], summary["datagrams_out"]), (0, "summary", 1, 1))
         self.assertEqual((summary["counters"]["udp_in_datagrams"], summary["counters"]["udp_out_datagrams"]), (1, 1))
 
+    def test_a_deleted_interface_ends_the_command(self):
+        subprocess.run(["ip", "tuntap", "add", "dev", "gannet2", "mode", "tap"], check=True)
+        echo = Running("echo", "--via", "tap:gannet2,10.8.0.2/24", PORT)
+        subprocess.run(["ip", "link", "delete", "gannet2"], check=True)
+        code, seen = echo.rest()
+        self.assertEqual((code, [event["event"] for event in seen[-2:]]), (1, ["summary", "failed"]))
+        self.assertIn("the TAP interface was deleted", seen[-1]["message"])
+
 
 if __name__ == "__main__":
     enter_namespace()
