@@ -2,6 +2,7 @@
 
 A finding says where, what, why and what to do; the last two once, where several findings of a rule share them.
 """
+import ast
 import fnmatch
 import re
 import time
@@ -215,12 +216,15 @@ def conformance():
         return
     tests = {f"{suite}.{name}" for path in sources() if is_test(path)
              for suite, name in re.findall(r"^(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)", cxx.text(path), re.MULTILINE)}
+    tests |= {f"{suite.name}.{test.name}" for path in files() if re.fullmatch(r"tests/\w+/\w+\.py", path)
+              for suite in ast.parse((ROOT / path).read_text()).body if isinstance(suite, ast.ClassDef)
+              for test in suite.body if isinstance(test, ast.FunctionDef) and test.name.startswith("test_")}
     for number, line in enumerate((ROOT / page).read_text().splitlines(), 1):
         if not (row := re.match(r"\|\s*([A-Z]+\d+\w*)\s*\|", line)):
             continue
         quoted = re.findall(r"`([^`]+)`", line)
         paths = [word for word in quoted if re.match(r"(src|include|tests|examples|demo)/", word)]
-        named = [word for word in quoted if re.fullmatch(r"[A-Z]\w*\.[A-Z]\w*", word)]
+        named = [word for word in quoted if re.fullmatch(r"[A-Z]\w*\.([A-Z]|test_)\w*", word)]
         for path in paths:
             if not (ROOT / path.split(":")[0]).is_file():
                 yield Finding(page, number, f"{row[1]} names {path}, which is not there", "a row points at what exists", "name the file that implements it now")

@@ -342,6 +342,8 @@ std::vector<Count> Host::counters() const {
       {"icmp_in_msgs", ip.icmp_in_messages.value()},
       {"icmp_in_errors", ip.icmp_in_errors.value()},
       {"icmp_out_msgs", ip.icmp_out_messages.value()},
+      {"icmp_out_errors", ip.icmp_out_errors.value()},
+      {"icmp_out_limited", ip.icmp_out_limited.value()},
       {"frames_in", ip.frames_in.value()},
       {"frames_out", ip.frames_out.value()},
       {"frames_delivered", fates.delivered_count()},

@@ -210,6 +210,15 @@ TEST_F(Hosts, CountAndSayWhatBecameOfDatagrams) {
   EXPECT_EQ(value_of(b.counters(), "icmp_out_msgs"), 1u);
   EXPECT_EQ(value_of(b.drops(), "udp_no_socket"), 1u);
   for (const Count& drop : b.drops()) EXPECT_NE(drop.value, 0u) << drop.name;
+
+  // X7: the errors that the limit held back are counted, too.
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(client.send_to(bytes_of("hello"), at(b, 3333)));
+    run();
+    (void)client.receive_error();
+  }
+  EXPECT_GT(value_of(b.counters(), "icmp_out_limited"), 0u);
+  EXPECT_EQ(value_of(b.counters(), "icmp_out_msgs") + value_of(b.counters(), "icmp_out_limited"), 21u);
 }
 
 // What people see, and what stands in the file: each packet, and the reason where one ended early.

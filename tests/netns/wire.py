@@ -9,6 +9,7 @@ once it has answered the ping that settle() sends behind them, all that it ever 
 import os
 import select
 import socket
+import struct
 import subprocess
 import time
 import unittest
@@ -24,7 +25,7 @@ HOST = Path(os.environ.get("GANNET_BUILD_DIR", "build/dev")) / "tests/netns_host
 OURS, PREFIX, TAP = "10.7.0.2", 16, "gannet0"
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 PATIENCE = 30  # seconds; sanitizers on a busy machine are slow
-PACKET_IGNORE_OUTGOING, SOL_PACKET, SO_RCVBUFFORCE = 23, 263, 33
+PACKET_IGNORE_OUTGOING, SOL_PACKET, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 23, 263, 33, 35
 IGMP = 2
 
 Datagram = namedtuple("Datagram", "data peer local ttl tos options")
@@ -171,10 +172,13 @@ class Wire:
         self.packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self.packets.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self.packets.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+        self.packets.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.packets.bind((TAP, 0))
         self.stations, self.ids, self.answered = {}, 0, 0
         self.mac = EVERYBODY
         self.watch = self.station()
+        self.announcements = []  # of its own address, by our host
+        self.host.drops()  # with the first command its loop begins
         self.mac = self.wait_for(lambda frame: ARP in frame and frame[ARP].op == 2)[ARP].hwsrc
 
     def close(self):
@@ -201,14 +205,21 @@ class Wire:
         """The next frame from our host, or nothing when none comes for so long."""
         if not select.select([self.packets], [], [], max(0, seconds))[0]:
             return None
-        frame = Ether(self.packets.recv(65536))
-        frame.time = time.monotonic()
-        if ARP in frame and frame[ARP].op == 1 and frame[ARP].psrc != frame[ARP].pdst:
-            asked = self.stations.get(frame[ARP].pdst)
-            if asked and not asked.mute:
-                self.answered += 1
-                self.send(asked.arp(op=2, hwdst=self.mac, dst=self.mac))
+        data, [(_, _, stamp)], _, _ = self.packets.recvmsg(65536, 64)
+        frame = Ether(data)
+        seconds, nanoseconds = struct.unpack("qq", stamp)
+        frame.time = seconds + nanoseconds / 1e9  # when the kernel had it, however late we are
+        if ARP in frame and frame[ARP].op == 1:
+            self.asked(frame)
         return frame
+
+    def asked(self, frame):
+        station = self.stations.get(frame[ARP].pdst)
+        if frame[ARP].pdst == OURS:
+            self.announcements.append(frame)
+        elif station and not station.mute:
+            self.answered += 1
+            self.send(station.arp(op=2, hwdst=self.mac, dst=self.mac))
 
     def frames(self, seconds=PATIENCE):
         """What our host sends, as it comes, for so long."""
@@ -267,6 +278,7 @@ class OnTheWire(unittest.TestCase):
     def setUp(self):
         self.station = self.wire.station()
         self.opened = []
+        self.wire.settle()
 
     def tearDown(self):
         for each in self.opened:

@@ -2,8 +2,8 @@
 //
 //   netns_host tap:NAME,ADDR/LEN
 //
-// It says "ok", or the error for which it cannot. Then each line that comes in is a command, answered by one line: "ok", with words where there
-// is something to tell, or "error ERRNO SENTENCE". S is a name for a socket, DATA is hexadecimal, "-" is nothing at all.
+// It says "ok", or the error for which it cannot; its loop starts with the first line that comes in. Each line is a command and is answered by
+// one: "ok", with words where there is something to tell, or "error ERRNO SENTENCE". S is a name for a socket, DATA is hexadecimal, "-" is none.
 //   open S | close S | bind S ADDR:PORT | connect S ADDR:PORT | disconnect S | local S
 //   set S OPTION VALUE | get S OPTION | options S DATA               options of the IP header, for all that S sends
 //   join S GROUP [SOURCE] | leave S GROUP [SOURCE] | block S GROUP SOURCE | unblock S GROUP SOURCE
@@ -218,10 +218,10 @@ class Session {
 // Lines of standard input, as they come.
 class Lines {
  public:
-  // Whether there is more to come. `take` is called with each line that is complete.
-  bool read(const std::function<void(const std::string&)>& take) {
+  // Whether there is more to come. `take` is called with each line that is complete; milliseconds as for poll(2).
+  bool read(int milliseconds, const std::function<void(const std::string&)>& take) {
     pollfd input{STDIN_FILENO, POLLIN, 0};
-    if (::poll(&input, 1, 0) <= 0) return true;
+    if (::poll(&input, 1, milliseconds) <= 0) return true;
     std::array<char, 65536> buffer;
     const ssize_t size = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (size <= 0) return false;
@@ -267,7 +267,7 @@ int run(const char* via) {
     host->run_once().value();
     say(answered);
   };
-  while (lines.read(obey)) host->run_once(std::chrono::milliseconds(1)).value();
+  for (bool more = lines.read(-1, obey); more; more = lines.read(0, obey)) host->run_once(std::chrono::milliseconds(1)).value();
   return 0;
 }
 
