@@ -114,6 +114,22 @@ class Icmp(OnTheWire):
         self.ignores(self.error(quote, 3, 1, station=stranger))  # a router on the way
         self.assertEqual([(failure.error, failure.offender) for failure in socket.failures()], [(errno.EHOSTUNREACH, stranger.ip)])
 
+    def test_quotes_with_options_and_of_fragments(self):
+        """U5, X6: an error is about the socket whatever its packet looked like: with forty bytes of options, or the first of many fragments."""
+        socket = self.connected()
+        socket.do("options", (b"\1" * 40).hex())
+        quote = self.sent_to_peer(socket)
+        self.ignores(self.error(quote, size=60), icmp_truncated=1)
+        self.ignores(self.error(quote, size=68))
+        self.assertEqual([failure.error for failure in socket.failures()], [errno.ECONNREFUSED])
+        socket.do("options", "-")
+        socket.set("pmtu_discovery", 0)
+        socket.send(bytes(3000))
+        first, second, _ = (frame[IP] for frame in self.wire.answers())
+        self.ignores(self.error(second, size=28), icmp_no_socket=1)
+        self.ignores(self.error(first, 11, 1, size=28))
+        self.assertEqual([(failure.error, failure.type, failure.code) for failure in socket.failures()], [(errno.EHOSTUNREACH, 11, 1)])
+
     def test_an_error_about_a_socket_that_is_gone(self):
         """X6: it is nobody's."""
         socket = self.connected()
