@@ -65,7 +65,7 @@ class Request {
   std::uint8_t ttl, tos;
 
   // Answers with `size` bytes at the front of data, all of it at most, in the same frame: no copy, no allocation. A request is answered once; then
-  // its data is gone.
+  // its data is gone. An answer that cannot be sent, or comes too late, is counted among Host::drops().
   void reply(std::size_t size);
   // Answers with other bytes.
   void reply(std::span<const std::byte> bytes);

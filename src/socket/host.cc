@@ -282,16 +282,15 @@ void Request::reply(std::size_t size) {
 void Request::reply(std::span<const std::byte> bytes) {
   auto& to = *static_cast<Answering*>(context_);
   stack::Delivery& delivery = to.delivery;
-  if (!*delivery.frame) return;  // answered already
-  if (bytes.size() > delivery.payload.size() + delivery.frame->tailroom()) {
+  const bool is_answered = !*delivery.frame;
+  if (!is_answered && bytes.size() > delivery.payload.size() + delivery.frame->tailroom()) {
     // Longer than the frame has room for: sent like any other datagram.
     stack::SendRequest request{.header = {}, .payload = bytes};
     request.header.peer = delivery.peer;
     if (!delivery.to_group) request.header.local = delivery.local;
-    static_cast<void>(to.udp.send(to.endpoint, request, delivery.now));
-    return;
+    return to.udp.submit(to.endpoint, request, delivery.now);
   }
-  std::copy(bytes.begin(), bytes.end(), delivery.payload.data());
+  if (!is_answered) std::copy(bytes.begin(), bytes.end(), delivery.payload.data());
   static_cast<void>(to.udp.reply(to.endpoint, to.delivery, bytes.size()));
 }
 

@@ -154,6 +154,7 @@ TEST_F(Hosts, ServeWithAHandler) {
   EXPECT_EQ(hear(client), "[nothing came before the deadline]");
   EXPECT_EQ(asked.size(), answers.size() + 1);
   EXPECT_EQ(value_of(b.counters(), "udp_out_datagrams"), answers.size());
+  EXPECT_EQ(value_of(b.drops(), "send_refused"), 2u) << "the second and third answer to one question";
 
   const auto taken = b.serve(at(b, 2222), [](Request&) {});
   EXPECT_EQ(taken.error().code, EADDRINUSE);
@@ -169,6 +170,17 @@ TEST_F(Hosts, AnswerWithMoreThanAFrame) {
   run();
   std::vector<std::byte> buffer(large.size());
   EXPECT_EQ(client.receive(buffer, Deadline::now()).value().length, large.size());
+}
+
+// Answers are not asked for their fate, but counted: larger than a datagram, in place or not.
+TEST_F(Hosts, CountAnswersThatCannotBeSent) {
+  const std::string too_large(70000, 'x');
+  b.serve(at(b, 2222), [&](Request& request) { request.reply(bytes_of(too_large)); }).value();
+  Socket client = bound(a, 1111);
+  ASSERT_TRUE(client.send_to(bytes_of("?"), at(b, 2222)));
+  run();
+  EXPECT_EQ(hear(client), "[nothing came before the deadline]");
+  EXPECT_EQ(value_of(b.drops(), "send_refused"), 1u);
 }
 
 // RFC 8085 5.1.2, RFC 1122 4.1.3.5: what was sent to everybody is answered from the host's own address.

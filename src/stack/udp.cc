@@ -390,7 +390,13 @@ Result<void> Udp::send_datagram(Socket& socket, const Outgoing& outgoing, std::s
 }
 
 Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size) {
-  auto& socket = static_cast<Socket&>(endpoint);
+  auto sent = answer(static_cast<Socket&>(endpoint), delivery, size);
+  if (!sent) [[unlikely]]
+    count_loss(sent.error());
+  return sent;
+}
+
+[[gnu::always_inline]] inline Result<void> Udp::answer(Socket& socket, Delivery& delivery, std::size_t size) {
   Frame& frame = *delivery.frame;
   const Address& to = delivery.peer;
   const std::size_t length = wire::udp_header_size + size;

@@ -80,7 +80,7 @@ class Udp {
   Result<void> send(Endpoint& endpoint, const SendRequest& request, Time now);
   // For a handler: answers with the first `size` bytes at delivery.payload, in the same frame, from the address that the datagram was sent to (RFC
   // 8085 section 5.1). Afterwards the payload is gone. Up to the frame's tail the answer may be longer than what came. EINVAL: answered already, or
-  // the peer's port is 0; EMSGSIZE: the frame ends before.
+  // the peer's port is 0; EMSGSIZE: the frame ends before. What is refused is a counted Drop too.
   Result<void> reply(Endpoint& endpoint, Delivery& delivery, std::size_t size);
 
   [[nodiscard]] const UdpCounters& counters() const { return counters_; }
@@ -102,6 +102,7 @@ class Udp {
   Result<void> look_up_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
   Result<void> send(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, std::uint16_t segment_size, Time now);
   Result<void> send_datagram(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, Time now);
+  Result<void> answer(Socket& socket, Delivery& delivery, std::size_t size);
   void report_refusal(Socket& socket, const SendRequest& request, const Error& error);
   void count_loss(const Error& error);
 

@@ -75,7 +75,7 @@ namespace gannet {
   X(receive_queue_full, "the socket's receive queue was full: the application reads too slowly")               \
   X(socket_closed, "the socket was closed while the datagram was on its way")                                  \
   X(send_record_invalid, "a record in a send ring contradicts itself")                                         \
-  X(send_refused, "the stack refused what the application sent; the socket has the error")                     \
+  X(send_refused, "the stack refused what the application sent; the call or socket says why")                  \
   /* the fault unit */                                                                                         \
   X(fault_loss, "the fault unit lost it, as asked (--loss)")                                                   \
   X(fault_burst_loss, "the fault unit lost it in a burst, as asked")                                           \

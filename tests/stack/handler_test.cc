@@ -95,15 +95,36 @@ TEST_F(Handlers, WhatCannotBeAnsweredIsRefused) {
   ASSERT_TRUE(client.send("big", "10.0.0.2:7"));
   net.settle();
   EXPECT_EQ(replied.error().code, EMSGSIZE);
+  EXPECT_EQ(b.dropped(Drop::send_refused), 1u);
   ASSERT_TRUE(client.send("twice", "10.0.0.2:7"));
   net.settle();
   EXPECT_TRUE(replied);
   EXPECT_EQ(second.error().code, EINVAL);
+  EXPECT_EQ(b.dropped(Drop::send_refused), 2u);
 
   // U22, B4: port 0 may send, but wants no answer.
   Bytes datagram = make_udp(a.ip, b.ip, 0, 7, bytes_of("none"));
   net.inject_ipv4(b, make_ipv4({.src = a.ip, .dst = b.ip, .protocol = wire::protocol_udp}, datagram));
   EXPECT_EQ(replied.error().code, EINVAL);
+  EXPECT_EQ(b.dropped(Drop::send_refused), 4u);
+}
+
+// Too few frames for the fragments of an answer: it is lost, and counted as any other that finds none.
+TEST_F(Handlers, AnAnswerWithoutFramesIsCounted) {
+  App server(net, b), client(net, a);
+  ASSERT_TRUE(server.bind("0.0.0.0:7"));
+  std::vector<Frame> hogs;
+  Action hungry = [&](stack::Endpoint& endpoint, stack::Delivery& delivery) {
+    while (Frame hog = b.pools.small->allocate()) hogs.push_back(std::move(hog));
+    replied = udp.reply(endpoint, delivery, delivery.payload.size());
+    hogs.clear();
+  };
+  serve(server, hungry);
+  ASSERT_TRUE(client.send(std::string(3000, 'x'), "10.0.0.2:7"));
+  net.settle();
+  EXPECT_EQ(replied.error().code, ENOBUFS);
+  EXPECT_EQ(b.dropped(Drop::no_frame), 1u);
+  EXPECT_FALSE(client.receive());
 }
 
 // S5: several handlers and a queue: each has the datagram as it came, though the handlers write into theirs.
