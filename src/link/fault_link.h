@@ -3,8 +3,10 @@
 //   engine  <- receive() -  held in  <- fault in  <-  wrapped link
 //           -  send()    -> fault out -> held out  -> wrapped link
 //
-// A flow is the same in both directions (see flow.h). What is corrupted is one bit of the IP packet, never of the link's header, which a real link's
-// own checksum would protect; what is not IP (ARP has no checksum) is left whole. Owner and thread: one engine.  Allocates: at creation only; copies
+// A flow is the same in both directions (see flow.h); what is not IP is a flow of its own, lost, delayed and doubled like the others. What is
+// corrupted is one bit of the IP packet. A link's checksum finds what its wire has done to a frame; what escapes it happened inside a router, where
+// neither the link's header nor ARP has ever been, and a bit of ARP, which has no checksum, would send all packets astray for a minute. So both are
+// left whole. Owner and thread: one engine.  Allocates: at creation only; copies
 // of frames come from the engine's pools. Bounds: what is held, in each direction, by Impairment::held_packets; held frames stay in the engine's
 // pools, which must have room for them. Every frame ends once: frames let in + duplicates() = passed on + dropped + held(), in each direction
 // together.

@@ -157,6 +157,36 @@ TEST_F(FaultLinks, CorruptionFlipsOneBitOfThePacketAndNoneOfWhatIsNotIp) {
   EXPECT_TRUE(std::ranges::equal(got[0].bytes(), before));
 }
 
+// What is not IP takes part, as a flow of its own: it is lost in its share, and changes nothing of what becomes of others.
+TEST_F(FaultLinks, WhatIsNotIpIsAFlowOfItsOwn) {
+  std::array<std::size_t, 2> arps{};
+  std::array<Numbers, 2> datagrams;
+  for (const std::size_t with_arp : {0u, 1u}) {
+    open({}, {.loss = 0.5, .corrupt = 0.5, .seed = 3});
+    for (std::uint32_t i = 0; i < 400; ++i) {
+      send(1, i, at(0s));
+      for (std::size_t left = i % 3 * with_arp; left != 0; --left) {
+        Frame arp = frame(1, 0, true);
+        wire::store_be16(arp.bytes(), 12, wire::ethertype_arp);
+        link_->send({&arp, 1}, at(0s));
+      }
+      std::array<Frame, batch_size> got;
+      const std::size_t count = peer_->receive(got, pools_, at(0s));
+      for (const Frame& one : std::span(got).first(count)) {
+        if (wire::load_be16(one.bytes(), 12) == wire::ethertype_arp) {
+          ++arps[with_arp];
+        } else {
+          datagrams[with_arp].push_back(number_in(one));
+        }
+      }
+    }
+  }
+  EXPECT_EQ(datagrams[0], datagrams[1]);
+  EXPECT_EQ(arps[0], 0u);
+  EXPECT_GT(arps[1], 150u);
+  EXPECT_LT(arps[1], 250u);
+}
+
 TEST_F(FaultLinks, MoreThanItMayHoldIsDropped) {
   open({}, {.delay = 1s, .held_packets = 5});
   for (std::uint32_t i = 0; i < 8; ++i) send(1, i, at(0s));
