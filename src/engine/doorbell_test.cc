@@ -11,44 +11,23 @@
 #include <thread>
 #include <vector>
 
+#include "engine/played_engine.h"
+
 namespace gannet::engine {
 namespace {
 
-using stack::Endpoint;
 using stack::EndpointClient;
-using stack::EndpointGroup;
 using stack::ReceiveSlot;
 using stack::SendSlot;
 
 Moment soon(std::chrono::milliseconds from_now = 10s) { return std::chrono::steady_clock::now() + from_now; }
 
 // An endpoint, its engine played by the test, and an application with a descriptor.
-struct DoorbellTest : testing::Test {
-  EndpointGroup group;
-  Endpoint endpoint{1, group};
-  Bell::Ends ends = open();
+struct DoorbellTest : testing::Test, PlayedEngine {
   EndpointClient client{endpoint.memory(),
                         {this, [](void* test, bool emptied) { static_cast<DoorbellTest*>(test)->bell_client.received(emptied); }, nullptr}};
   BellClient bell_client{client, ends.application.get()};
 
-  Bell::Ends open() {
-    EXPECT_TRUE(endpoint.open_rings().has_value());
-    return Bell::create().value();
-  }
-  void publish() {
-    std::array<std::byte, 8> payload{};
-    const wire::IpInfo ip{};
-    stack::Delivery delivery{.ip = ip, .peer = {}, .local = {}, .payload = payload, .now = {}};
-    ASSERT_TRUE(endpoint.deliver(delivery).has_value());
-  }
-  void ring() {
-    while (Endpoint* news = group.take_news()) {
-      const auto arrivals = news->take_arrivals();
-      ring_waiters(*news, arrivals);
-      ends.bell.ring(*news, arrivals);
-      news->rung();
-    }
-  }
   void arrive(int count = 1) {
     for (int i = 0; i < count; ++i) publish();
     ring();

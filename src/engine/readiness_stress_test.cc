@@ -9,54 +9,36 @@
 #include <array>
 #include <atomic>
 #include <csignal>
-#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include "engine/doorbell.h"
+#include "engine/played_engine.h"
 
 namespace gannet::engine {
 namespace {
 
-using stack::Endpoint;
 using stack::EndpointClient;
-using stack::EndpointGroup;
 using stack::ReceiveSlot;
 using stack::SendSlot;
 
 // The engine's part, played with a real epoll.
-class Player {
+class Player : public PlayedEngine {
  public:
   Player() {
-    EXPECT_TRUE(endpoint.open_rings().has_value());
     endpoint.set_receive_limit(stack::max_buffer_limit);
-    ends_ = std::make_unique<Bell::Ends>(Bell::create().value());
     watch(EPOLL_CTL_ADD, EPOLLIN | EPOLLET);
-  }
-  void publish(std::uint32_t number) {
-    std::array<std::byte, 4> payload{};
-    const wire::IpInfo ip{.interface = number};
-    stack::Delivery delivery{.ip = ip, .peer = {}, .local = {}, .payload = payload, .now = {}};
-    ASSERT_TRUE(endpoint.deliver(delivery).has_value());
-  }
-  void ring() {
-    while (Endpoint* news = group_.take_news()) {
-      const auto arrivals = news->take_arrivals();
-      ring_waiters(*news, arrivals);
-      ends_->bell.ring(*news, arrivals);
-      news->rung();
-    }
   }
   // One turn: what the bell's end has to say, waiting for it at most so long.
   Bell::Requests turn(int milliseconds = 0) {
     epoll_event event{};
     if (epoll_wait(epoll_.get(), &event, 1, milliseconds) != 1) return {};
-    auto requests = ends_->bell.handle(endpoint);
+    auto requests = ends.bell.handle(endpoint);
     if ((event.events & EPOLLHUP) != 0) requests.hung_up = true;
     if (requests.share) {
       watch(EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT | EPOLLET);
-      ends_->bell.recheck(endpoint);
+      ends.bell.recheck(endpoint);
     }
     return requests;
   }
@@ -64,24 +46,18 @@ class Player {
     stack::SendRequest request;
     while (endpoint.next_send(request, Time{}).value_or(false)) {
       endpoint.finish_send();
-      ends_->bell.sent(endpoint);
+      ends.bell.sent(endpoint);
     }
   }
-  [[nodiscard]] int application() const { return ends_->application.get(); }
-  void close_application() { ends_->application.reset(); }
+  [[nodiscard]] int application() const { return ends.application.get(); }
+  void close_application() { ends.application.reset(); }
 
  private:
   void watch(int operation, std::uint32_t events) {
     epoll_event event{.events = events, .data = {}};
-    ASSERT_EQ(epoll_ctl(epoll_.get(), operation, ends_->bell.fd(), &event), 0);
+    ASSERT_EQ(epoll_ctl(epoll_.get(), operation, ends.bell.fd(), &event), 0);
   }
-  EndpointGroup group_;
 
- public:
-  Endpoint endpoint{1, group_};
-
- private:
-  std::unique_ptr<Bell::Ends> ends_;
   Fd epoll_{epoll_create1(EPOLL_CLOEXEC)};
 };
 
