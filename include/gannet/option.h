@@ -34,7 +34,7 @@ enum class Option : std::uint8_t {
   timestamp,           // SO_TIMESTAMPNS, 0 (default) or 1: receive time of each datagram
   receive_errors,      // IP_RECVERR, 0 or 1 (default; Linux's is 0): ICMP errors, of unconnected sends too, are queued for receive_error()
   require_checksum,    // 0 (default) or 1: IPv4 datagrams without a UDP checksum are dropped; ours only (RFC 1122 4.1.3.4 "MAY")
-  multicast_all,       // IP_MULTICAST_ALL, 0 or 1 (default): receive from groups that other sockets of the host have joined
+  multicast_all,       // IP_MULTICAST_ALL, 0 or 1 (default): receive what the host hears of groups that other sockets joined
   receive_ip_options,  // IP_RECVOPTS, 0 (default) or 1: the datagram's IP options come with it
   segment_coalescing,  // UDP_GRO, 0 (default) or 1: datagrams of one flow may arrive as one buffer, cut at segment_size
 

@@ -3,6 +3,7 @@
 // Owner: Stack.  Thread: the engine's.
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "base/counter.h"
 #include "base/frame.h"
@@ -11,6 +12,7 @@
 #include "stack/config.h"
 #include "stack/fates.h"
 #include "stack/path.h"
+#include "wire/drop.h"
 #include "wire/ip.h"
 
 namespace gannet::stack {
@@ -26,7 +28,8 @@ struct UpperLayers {
   };
   struct Groups {
     void* layer = nullptr;
-    bool (*is_member)(void* layer, const IpAddress& group, std::uint32_t interface) = nullptr;
+    std::optional<Drop> (*refuses)(void* layer, const IpAddress& group, const IpAddress& src, std::uint32_t interface,
+                                   std::uint8_t protocol) = nullptr;
   };
 
   // For a class with input() and icmp_error().
@@ -39,15 +42,17 @@ struct UpperLayers {
     }
     return protocol;
   }
-  // For a class with is_member(). Without one, this host is in no group.
+  // For a class with refuses(). Without one, this host is in no group.
   template <class Layer>
   static Groups groups_of(Layer& layer) {
-    return {&layer,
-            [](void* self, const IpAddress& group, std::uint32_t interface) { return static_cast<const Layer*>(self)->is_member(group, interface); }};
+    return {&layer, [](void* self, const IpAddress& group, const IpAddress& src, std::uint32_t interface, std::uint8_t protocol) {
+              return static_cast<const Layer*>(self)->refuses(group, src, interface, protocol);
+            }};
   }
 
-  [[nodiscard]] bool is_member(const IpAddress& group, std::uint32_t interface) const {
-    return groups.is_member != nullptr && groups.is_member(groups.layer, group, interface);
+  // Why a packet to the group is not for this host.
+  [[nodiscard]] std::optional<Drop> refuses(const IpAddress& group, const IpAddress& src, std::uint32_t interface, std::uint8_t protocol) const {
+    return groups.refuses == nullptr ? std::optional(Drop::group_not_joined) : groups.refuses(groups.layer, group, src, interface, protocol);
   }
 
   Protocol udp, igmp;

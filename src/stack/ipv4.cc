@@ -55,10 +55,11 @@ void Ipv4::input(Interface& interface, Frame&& packet, bool link_broadcast, Time
   std::memcpy(&addresses, bytes.data() + 12, sizeof addresses);
   Accepted& accepted = accepted_[(addresses * 0x9e3779b97f4a7c15) >> 58];
   if (accepted.addresses != addresses || accepted.interface != interface.index() || accepted.generation != context_.generation) [[unlikely]] {
-    const auto bad = check_addresses(wire::load_ipv4(bytes, 12), wire::load_ipv4(bytes, 16), interface.index(), false, Origin::link);
+    const wire::IpInfo ip = wire::plain_ipv4_info(bytes, interface.index());
+    const auto bad = check_addresses(ip.src, ip.dst, ip.protocol, interface.index(), false, Origin::link);
     if (bad) return drop_received(*bad, packet);
     // Who is in a group changes without a new generation, so that is asked every time.
-    if (!wire::load_ipv4(bytes, 16).is_multicast()) accepted = {addresses, context_.generation, interface.index()};
+    if (!ip.dst.is_multicast()) accepted = {addresses, context_.generation, interface.index()};
   }
   context_.counters.in_receives.add();
   const wire::IpInfo ip = wire::plain_ipv4_info(bytes, interface.index());
@@ -70,7 +71,8 @@ void Ipv4::input(Interface& interface, Frame&& packet, bool link_broadcast, Time
 void Ipv4::input_any(Interface& interface, Frame&& packet, bool link_broadcast, Origin origin, Time now) {
   const auto ipv4 = wire::parse_ipv4(std::as_const(packet).bytes());
   if (!ipv4) return drop_received(ipv4.error(), packet);
-  if (const auto bad = check_addresses(ipv4->src, ipv4->dst, interface.index(), link_broadcast, origin)) return drop_received(*bad, packet);
+  const auto bad = check_addresses(ipv4->src, ipv4->dst, ipv4->protocol, interface.index(), link_broadcast, origin);
+  if (bad) return drop_received(*bad, packet);
   if (wire::has_source_route(ipv4->options)) return drop_received(Drop::ip_source_route, packet);
   context_.counters.in_receives.add();
   if (!ipv4->is_fragment()) return deliver_parsed(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
@@ -87,8 +89,8 @@ void Ipv4::drop_received(Drop reason, const Frame& packet) {
   context_.fates.drop(reason, packet.bytes());
 }
 
-std::optional<Drop> Ipv4::check_addresses(const IpAddress& src, const IpAddress& dst, std::uint32_t interface, bool link_broadcast,
-                                          Origin origin) const {
+std::optional<Drop> Ipv4::check_addresses(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol, std::uint32_t interface,
+                                          bool link_broadcast, Origin origin) const {
   const bool from_link = origin == Origin::link;
   switch (interfaces_.kind_of(src, interface)) {
     case AddressKind::foreign:
@@ -115,7 +117,7 @@ std::optional<Drop> Ipv4::check_addresses(const IpAddress& src, const IpAddress&
     case AddressKind::any:  // 4.2BSD's limited broadcast (RFC 1122 3.3.6)
       return std::nullopt;
     case AddressKind::multicast:
-      return context_.upper.is_member(dst, interface) ? std::nullopt : std::optional(Drop::group_not_joined);
+      return context_.upper.refuses(dst, src, interface, protocol);
     case AddressKind::loopback:
       return from_link ? std::optional(Drop::ip_destination_invalid) : std::nullopt;
     case AddressKind::reserved:
@@ -170,8 +172,8 @@ Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Pat
     return Error{EMSGSIZE, "larger than the path's MTU, and the socket asked that it not be fragmented"};
   }
   // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
-  const bool is_heard_here =
-      path.kind == PathKind::broadcast || (path.kind == PathKind::multicast && loop && context_.upper.is_member(ip.dst, path.interface));
+  const bool is_heard_here = path.kind == PathKind::broadcast ||
+                             (path.kind == PathKind::multicast && loop && !context_.upper.refuses(ip.dst, ip.src, path.interface, ip.protocol));
   if (is_heard_here && path.interface != loopback_index) loop_copy(payload, header, path.interface);
   if (ip.hop_limit == 0) {
     if (path.kind == PathKind::multicast) return {};

@@ -61,8 +61,8 @@ class Ipv4 {
 
   void input_any(Interface& interface, Frame&& packet, bool link_broadcast, Origin origin, Time now);
   void drop_received(Drop reason, const Frame& packet);
-  [[nodiscard]] std::optional<Drop> check_addresses(const IpAddress& src, const IpAddress& dst, std::uint32_t interface, bool link_broadcast,
-                                                    Origin origin) const;
+  [[nodiscard]] std::optional<Drop> check_addresses(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol, std::uint32_t interface,
+                                                    bool link_broadcast, Origin origin) const;
   void deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame&& packet, Time now);
   void deliver(const wire::IpInfo& ip, Frame&& packet, Time now);
   Result<void> output_any(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, std::uint32_t mtu, Time now,

@@ -135,8 +135,13 @@ void Multicast::leave_all(SocketGroups& socket, Time now) {
   while (!socket.all_.empty()) remove(socket, &socket.all_.back(), now);
 }
 
-bool Multicast::is_member(const IpAddress& group, std::uint32_t interface) const {
-  return group == wire::igmp_all_hosts || members_.contains({group, interface});
+std::optional<Drop> Multicast::refuses(const IpAddress& group, const IpAddress& src, std::uint32_t interface, std::uint8_t protocol) const {
+  if (group == wire::igmp_all_hosts) return std::nullopt;
+  const auto members = members_.find({group, interface});
+  if (members == members_.end()) return Drop::group_not_joined;
+  // IGMP's queries come to the group from a router, which is none of its sources.
+  if (protocol == wire::protocol_igmp || members->second.sum.allows(src)) return std::nullopt;
+  return Drop::source_filtered;
 }
 
 bool Multicast::accepts(const SocketGroups& socket, const IpAddress& group, std::uint32_t interface, const IpAddress& source, bool all) {
@@ -195,7 +200,7 @@ Result<void> Multicast::add(SocketGroups& socket, const IpAddress& group, std::u
   const Key key{group, *index};
   if (members_.size() == context_.config.groups && !members_.contains(key)) return Error{ENOBUFS, "this host has joined as many groups as it can"};
   socket.all_.push_back({group, *index, std::move(filter)});
-  members_[key].push_back(&socket);
+  members_[key].sockets.push_back(&socket);
   update(key, now);
   return {};
 }
@@ -203,18 +208,18 @@ Result<void> Multicast::add(SocketGroups& socket, const IpAddress& group, std::u
 void Multicast::remove(SocketGroups& socket, SocketGroups::Membership* membership, Time now) {
   const Key key{membership->group, membership->interface};
   socket.all_.erase(socket.all_.begin() + (membership - socket.all_.data()));
-  auto& members = members_[key];
-  std::erase(members, &socket);
+  std::vector<SocketGroups*>& sockets = members_[key].sockets;
+  std::erase(sockets, &socket);
   update(key, now);
-  if (members.empty()) members_.erase(key);
+  if (sockets.empty()) members_.erase(key);
 }
 
 // RFC 9776 3.2: the interface's filter is the sum of its sockets'.
 void Multicast::update(const Key& key, Time now) {
-  if (key.interface == loopback_index) return;
-  SourceFilter sum;
-  for (const SocketGroups* socket : members_[key]) sum.merge(socket->find(key.group, key.interface)->filter);
-  igmp_.set(key.interface, key.group, sum, now);
+  Members& members = members_[key];
+  members.sum = {};
+  for (const SocketGroups* socket : members.sockets) members.sum.merge(socket->find(key.group, key.interface)->filter);
+  if (key.interface != loopback_index) igmp_.set(key.interface, key.group, members.sum, now);
 }
 
 void Multicast::send(std::uint32_t interface, const IpAddress& dst, std::span<const std::byte> message, Time now) {

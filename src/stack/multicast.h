@@ -1,7 +1,7 @@
 // Membership in multicast groups: which socket has joined what, from which sources; and the sum of it for each interface, which routers are told.
 //
 //   Multicast::join(groups of a socket, group, interface) -> the interface's filter -> Igmp -> reports
-//   IP asks is_member() for each multicast packet, UDP asks accepts() for each socket that matches
+//   IP asks refuses() for each multicast packet, UDP asks accepts() for each socket that matches
 //
 // Owner: Stack.  Thread: the engine's.  Allocates: in the calls that join and leave.
 // Bounds: Config::memberships_per_socket, sources_per_filter, groups (ENOBUFS).
@@ -9,6 +9,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -63,8 +64,9 @@ class Multicast {
   Result<void> set_filter(SocketGroups& socket, const IpAddress& group, SourceFilter filter, std::uint32_t interface, Time now);
   void leave_all(SocketGroups& socket, Time now);
 
-  // Whether a packet to the group that came by the interface is for this host at all. All hosts are in 224.0.0.1.
-  [[nodiscard]] bool is_member(const IpAddress& group, std::uint32_t interface) const;
+  // Why a packet to the group that came by the interface is not for this host: nobody here is in the group, or nobody there wants to hear `src`. As
+  // on Linux this also bounds what sockets hear of groups that they have not joined. All hosts are in 224.0.0.1.
+  [[nodiscard]] std::optional<Drop> refuses(const IpAddress& group, const IpAddress& src, std::uint32_t interface, std::uint8_t protocol) const;
   // Whether a socket that matches by port and address is to have it. `all` is IP_MULTICAST_ALL: also from groups that it has not joined.
   [[nodiscard]] static bool accepts(const SocketGroups& socket, const IpAddress& group, std::uint32_t interface, const IpAddress& source, bool all);
 
@@ -87,6 +89,10 @@ class Multicast {
     HashKey key;
     std::size_t operator()(const Key& k) const { return siphash(key, k.group, k.interface); }
   };
+  struct Members {
+    std::vector<SocketGroups*> sockets;
+    SourceFilter sum;
+  };
 
   [[nodiscard]] Result<std::uint32_t> find_interface(const IpAddress& group, std::uint32_t interface) const;
   static Result<SocketGroups::Membership*> find_joined(SocketGroups& socket, const IpAddress& group, std::uint32_t interface, int error);
@@ -98,7 +104,7 @@ class Multicast {
   Context& context_;
   IpLayer& ip_;
   Interfaces& interfaces_;
-  std::unordered_map<Key, std::vector<SocketGroups*>, KeyHash> members_;
+  std::unordered_map<Key, Members, KeyHash> members_;
   Igmp igmp_;
   std::vector<bool> could_send_;  // by interface index - 1, when the generation was
   std::uint64_t generation_ = 0;

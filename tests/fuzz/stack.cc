@@ -47,7 +47,9 @@ struct Sink {
     EXPECT(error.quote.size() >= 8 && error.error != 0);
     return error.quote.size() % 2 == 0;
   }
-  [[nodiscard]] bool is_member(const IpAddress& ip, std::uint32_t) const { return ip == group; }
+  [[nodiscard]] std::optional<Drop> refuses(const IpAddress& ip, const IpAddress&, std::uint32_t, std::uint8_t) const {
+    return ip == group ? std::nullopt : std::optional(Drop::group_not_joined);
+  }
 };
 
 class World {

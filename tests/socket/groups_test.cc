@@ -28,6 +28,11 @@ class Groups : public SocketTest {
     socket.join(of, world->interface_b).value();
     return socket;
   }
+  // What comes next to the listener is not what was said to a group before, but this. Of several, unicast goes to the one that was bound last.
+  void say_after(Socket& source, Socket& last_opened) {
+    say(source, {world->b, port}, "after");
+    EXPECT_EQ(hear(last_opened), "after");
+  }
 };
 INSTANTIATE_TEST_SUITE_P(In, Groups, ::testing::ValuesIn(worlds()), name_of_world);
 
@@ -146,6 +151,78 @@ TEST_P(Groups, OfOtherSocketsAreHeardUnlessTurnedOff) {
   EXPECT_EQ(hear(neighbour), "hello");
   EXPECT_EQ(hear(open_minded), "hello");
   EXPECT_EQ(code_of(strict.peek({}, Deadline::now())), EAGAIN);
+}
+
+// X15, multicast_all: who has not joined hears of a group what its members on the host let in, all of them together (RFC 9776 3.2). `after` is sent
+// by unicast and comes behind.
+TEST_P(Groups, OfOtherSocketsAreHeardOnlyFromTheirSources) {
+  Socket member_of_one = listener();
+  Socket open_minded = listener();
+  Socket source = sender();
+  ASSERT_TRUE(member_of_one.join_source(group, IpAddress::ipv4(192, 0, 2, 77), world->interface_b));
+  say(source, {group, port}, "not admitted");
+  say_after(source, open_minded);
+  ASSERT_TRUE(member_of_one.join_source(group, world->a, world->interface_b));
+  say(source, {group, port}, "admitted");
+  EXPECT_EQ(hear(open_minded), "admitted");
+  ASSERT_TRUE(member_of_one.leave_source(group, world->a, world->interface_b));
+  say(source, {group, port}, "no more");
+  say_after(source, open_minded);
+}
+
+TEST_P(Groups, OfOtherSocketsAreNotHeardFromWhomTheyBlock) {
+  Socket first = member(group);
+  Socket second = member(group);
+  Socket open_minded = listener();
+  Socket source = sender();
+  ASSERT_TRUE(first.block_source(group, world->a, world->interface_b));
+  say(source, {group, port}, "one still listens");
+  for (Socket* socket : {&second, &open_minded}) EXPECT_EQ(hear(*socket), "one still listens");
+  ASSERT_TRUE(second.block_source(group, world->a, world->interface_b));
+  say(source, {group, port}, "all block it");
+  say_after(source, open_minded);
+  Socket third = listener();
+  ASSERT_TRUE(third.join_source(group, world->a, world->interface_b));
+  say(source, {group, port}, "one names it");
+  for (Socket* socket : {&third, &open_minded}) EXPECT_EQ(hear(*socket), "one names it");
+  for (Socket* socket : {&first, &second}) EXPECT_EQ(code_of(socket->peek({}, Deadline::now())), EAGAIN);
+  ASSERT_TRUE(third.leave(group, world->interface_b));
+  say(source, {group, port}, "all block it again");
+  say_after(source, third);
+  EXPECT_EQ(code_of(open_minded.peek({}, Deadline::now())), EAGAIN);
+}
+
+// Every host is in 224.0.0.1, whether a socket has joined it or not, and whatever those that have would rather not hear.
+TEST_P(Groups, OfAllHostsIsHeardUnlessTurnedOff) {
+  constexpr IpAddress all_hosts = IpAddress::ipv4(224, 0, 0, 1);
+  Socket open_minded = listener();
+  Socket strict = listener();
+  Socket choosy = member(all_hosts);
+  ASSERT_TRUE(strict.set(Option::multicast_all, 0));
+  ASSERT_TRUE(choosy.block_source(all_hosts, world->a, world->interface_b));
+  Socket source = sender();
+  say(source, {all_hosts, port}, "hello");
+  EXPECT_EQ(hear(open_minded), "hello");
+  for (Socket* socket : {&strict, &choosy}) EXPECT_EQ(code_of(socket->peek({}, Deadline::now())), EAGAIN);
+}
+
+// Bound to the group's address, a socket is a stranger to it none the less.
+TEST_P(Groups, AreHeardAtTheirAddressAsAtAnyOther) {
+  Socket at_group = open_b();
+  ASSERT_TRUE(at_group.set(Option::reuse_address, 1));
+  ASSERT_TRUE(at_group.bind(Address{group, port}));
+  Socket neighbour = listener();
+  Socket source = sender();
+  say(source, {group, port}, "to nobody");
+  say_after(source, neighbour);
+  ASSERT_TRUE(neighbour.join(group, world->interface_b));
+  say(source, {group, port}, "to a member");
+  EXPECT_EQ(hear(at_group), "to a member");
+  EXPECT_EQ(hear(neighbour), "to a member");
+  ASSERT_TRUE(at_group.set(Option::multicast_all, 0));
+  say(source, {group, port}, "to members only");
+  EXPECT_EQ(hear(neighbour), "to members only");
+  EXPECT_EQ(code_of(at_group.peek({}, Deadline::now())), EAGAIN);
 }
 
 // Members on the sender's own host hear it, unless the sender turns that off.

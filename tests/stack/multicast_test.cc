@@ -166,7 +166,46 @@ TEST_F(Groups, SourceFiltersAreEachSocketsOwn) {
   only_a.options().multicast_all = false;
   ASSERT_TRUE(from_a.send("a", "239.1.2.3:5000"));
   net.settle();
-  EXPECT_EQ(b.dropped(Drop::source_filtered) + b.dropped(Drop::group_not_joined), 1u);
+  EXPECT_EQ(b.dropped(Drop::source_filtered), 1u);
+}
+
+// X15: a host takes what its members let in together, for whatever socket; and what it sends itself is no exception.
+TEST_F(Groups, TheHostTakesWhatItsMembersLetIn) {
+  App from_a(net, a), from_c(net, c), from_b(net, b), member(net, b), stranger(net, b);
+  stranger.options().reuse_address = true;
+  ASSERT_TRUE(stranger.bind("0.0.0.0:5000"));
+  ASSERT_TRUE(member.join_source("239.1.2.3", "10.0.0.1"));
+  net.run_for(3s);
+  const std::uint64_t before = b.dropped(Drop::source_filtered);
+  for (App* app : {&from_a, &from_b, &from_c}) ASSERT_TRUE(app->send("first", "239.1.2.3:5000"));
+  net.settle();
+  const auto heard = stranger.receive();
+  ASSERT_TRUE(heard);
+  EXPECT_EQ(heard->header.peer.ip, a.ip);
+  EXPECT_EQ(next(stranger), "nothing");
+  EXPECT_EQ(b.dropped(Drop::source_filtered), before + 1) << "of ours no copy was made";
+
+  ASSERT_TRUE(member.join_source("239.1.2.3", "10.0.0.2"));
+  ASSERT_TRUE(from_b.send("from here", "239.1.2.3:5000"));
+  net.settle();
+  EXPECT_EQ(next(stranger), "from here");
+}
+
+// G4: the querier of a group need not be one of its sources.
+TEST_F(Groups, QueriesComeThroughEverySourceFilter) {
+  App member(net, b);
+  ASSERT_TRUE(member.join_source("239.1.2.3", "10.0.0.1"));
+  net.run_for(3s);
+  net.carried.clear();
+  Bytes query(wire::igmp_v3_query_size);
+  wire::emit_igmp_query({.group = ip("239.1.2.3")}, query);
+  const Bytes alert = {std::byte{148}, std::byte{4}, {}, {}};
+  const wire::Ipv4Header header{.src = ip("10.0.0.254"), .dst = ip("239.1.2.3"), .protocol = wire::protocol_igmp, .ttl = 1, .options = alert};
+  const wire::MacAddress router{{std::byte{2}, {}, {}, {}, {}, std::byte{0x99}}};
+  net.inject(b, make_ethernet(wire::MacAddress::of_group(header.dst), router, wire::ethertype_ipv4, make_ipv4(header, query)));
+  net.run_for(10s);
+  ASSERT_EQ(reports().size(), 1u);
+  EXPECT_EQ(groups_in(reports()[0]), (std::vector{ip("239.1.2.3")}));
 }
 
 // G3: reports go to 224.0.0.22 with TTL 1 and router alert, in the frame of that group.
@@ -223,7 +262,7 @@ TEST_F(Groups, ClosingLeaves) {
   ASSERT_EQ(reports().size(), 2u);
   wire::IgmpRecords records(reports()[0].igmp);
   EXPECT_EQ(records.next()->type, wire::IgmpRecordType::to_include);
-  EXPECT_FALSE(b.stack.multicast().is_member(ip("239.1.2.3"), b.interface));
+  EXPECT_EQ(b.stack.multicast().refuses(ip("239.1.2.3"), a.ip, b.interface, wire::protocol_udp), Drop::group_not_joined);
 }
 
 // RFC 3678: the errors of the calls, as Linux has them.

@@ -72,7 +72,9 @@ bool Recorder::icmp_error(const stack::IcmpError& error, Time) {
   return is_live;
 }
 
-bool Recorder::is_member(const IpAddress& group, std::uint32_t) const { return std::ranges::find(groups, group) != groups.end(); }
+std::optional<Drop> Recorder::refuses(const IpAddress& group, const IpAddress&, std::uint32_t, std::uint8_t) const {
+  return std::ranges::find(groups, group) != groups.end() ? std::nullopt : std::optional(Drop::group_not_joined);
+}
 
 Host::Host(std::uint64_t seed, const stack::Config& config) : pools(FramePools::create(4096, 64).value()), rng(seed), stack(pools, rng, config) {
   recorder.fates = &stack.fates();

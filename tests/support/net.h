@@ -59,7 +59,7 @@ struct Recorder {
 
   void input(const wire::IpInfo& ip, Frame payload, Time now);
   bool icmp_error(const stack::IcmpError& error, Time now);
-  [[nodiscard]] bool is_member(const IpAddress& group, std::uint32_t) const;
+  [[nodiscard]] std::optional<Drop> refuses(const IpAddress& group, const IpAddress&, std::uint32_t, std::uint8_t) const;
 };
 
 struct Host {
