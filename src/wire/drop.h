@@ -60,7 +60,6 @@ namespace gannet {
   X(icmp_type_unknown, "an ICMP type that hosts discard silently")                                             \
   X(icmp_no_socket, "an ICMP error about a datagram that no live socket sent")                                 \
   X(icmp_echo_broadcast, "an echo request to a broadcast or multicast address")                                \
-  X(icmp_rate_limited, "an ICMP message of ours that the rate limit held back")                                \
   X(igmp_truncated, "fewer bytes than the IGMP message needs, or a length that no version has")                \
   X(igmp_checksum_bad, "the IGMP checksum is wrong")                                                           \
   X(igmp_malformed, "an IGMP message with a wrong TTL, destination, option or source count")                   \
