@@ -205,8 +205,8 @@ void BellClient::take_tokens(std::uint32_t most) {
   std::array<std::byte, 512> tokens;
   while (most != 0) {
     const ssize_t count = recv(fd_, tokens.data(), std::min<std::size_t>(tokens.size(), most), flags);
-    if (count == 0) hung_up_.store(true, std::memory_order_relaxed);
-    if (count <= 0) return;
+    if (count == 0) errno = EPIPE;
+    if (count <= 0) return notice_death();
     if (static_cast<std::size_t>(count) < tokens.size()) return;
     most -= static_cast<std::uint32_t>(count);
   }
@@ -217,14 +217,30 @@ void BellClient::request(std::uint32_t what) {
   // Each request is a byte of its own: one that is left out because another is under way would be lost with a process killed between the two steps.
   // Where the socket is full, the engine has an event to handle yet, and will see the request then.
   constexpr std::byte look{1};
-  [[maybe_unused]] const ssize_t sent = send(fd_, &look, sizeof look, flags);
+  if (send(fd_, &look, sizeof look, flags) < 0) notice_death();
+}
+
+// A dead engine closes nothing in the memory that it shared: whoever learns of its death does.
+void BellClient::notice_death() {
+  if (errno != EPIPE && errno != ECONNRESET) return;
+  hung_up_.store(true, std::memory_order_relaxed);
+  std::uint32_t open = 0;
+  client_.control().closed.compare_exchange_strong(open, stack::closed_by_death, std::memory_order_acq_rel);
+}
+
+bool BellClient::look_for_death() {
+  std::byte token{};
+  const ssize_t count = recv(fd_, &token, sizeof token, flags | MSG_PEEK);
+  if (count == 0) errno = EPIPE;
+  if (count <= 0) notice_death();
+  return is_hung_up();
 }
 
 void BellClient::plug() {
   stack::BellControl& bell = client_.control().bell;
   if (bell.plugged.exchange(1, std::memory_order_acq_rel) == 0) {
     // The engine looks for space when it comes, so nobody waits for space that is there.
-    [[maybe_unused]] const ssize_t sent = send(fd_, plug_bytes.data(), plug_bytes.size(), flags);
+    if (send(fd_, plug_bytes.data(), plug_bytes.size(), flags) < 0) notice_death();
   }
 }
 

@@ -93,13 +93,16 @@ class BellClient {
   void plug();
   // This process is about to fork, or to give the descriptor away.
   void share() { request(stack::bell_request_shared); }
-  // The engine is gone: seen when the bell was last silenced.
+  // Whether the engine is gone. If so, the socket is closed from then on (closed_by_death).
+  bool look_for_death();
+  // The same, as far as it is known from what was last said to it.
   [[nodiscard]] bool is_hung_up() const { return hung_up_.load(std::memory_order_relaxed); }
 
  private:
   void take_tokens(std::uint32_t most);
   void await_ring();
   void request(std::uint32_t what);
+  void notice_death();  // after a call that failed
 
   stack::EndpointClient& client_;
   int fd_;

@@ -39,7 +39,7 @@ std::uint64_t random_seed() {
 Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
   auto pools = FramePools::create(setup.small_frames, setup.large_frames);
   if (!pools) return pools.error();
-  auto host_page = HostPage::create();
+  auto host_page = HostPage::create(setup.sharing);
   if (!host_page) return host_page.error();
   std::unique_ptr<Engine> engine(new Engine(setup, std::move(*pools), std::move(*host_page)));
   if (const auto opened = engine->open_descriptors(); !opened) return opened.error();
@@ -47,7 +47,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
 }
 
 Engine::Engine(const EngineSetup& setup, FramePools pools, std::unique_ptr<HostPage> host_page)
-    : spin_(setup.spin),
+    : sharing_(setup.sharing),
+      spin_(setup.spin),
       spin_now_(setup.spin),
       on_link_lost_(setup.on_link_lost),
       pools_(std::move(pools)),
@@ -354,7 +355,7 @@ Result<stack::Endpoint*> Engine::open_endpoint() {
   const auto opened = stack_->udp().open(group_);
   if (!opened) return opened.error();
   stack::Endpoint* endpoint = *opened;
-  if (const auto rings = endpoint->open_rings(); !rings) {
+  if (const auto rings = endpoint->open_rings(sharing_); !rings) {
     stack_->udp().close(*endpoint, now_);
     return rings.error();
   }
@@ -409,12 +410,25 @@ Result<Fd> Engine::open_bell(stack::Endpoint& endpoint) {
   if (seat.bell) return Error{EEXIST, "the socket has a descriptor already"};
   auto ends = Bell::create();
   if (!ends) return ends.error();
-  // Edge-triggered: a plug stays unread until there is room.
-  if (const auto watched = watch(ends->bell.fd(), tag_of(Tag::bell, endpoint.slot), EPOLLIN | EPOLLET); !watched) return watched.error();
-  seat.bell.emplace(std::move(ends->bell));
-  ++bells_;
-  seat.bell->recheck(endpoint);
+  if (const auto installed = install_bell(seat, std::move(ends->bell)); !installed) return installed.error();
   return std::move(ends->application);
+}
+
+Result<void> Engine::adopt_bell(stack::Endpoint& endpoint, Fd fd, Gone gone) {
+  Seat& seat = seats_[endpoint.slot];
+  if (seat.bell) return Error{EEXIST, "the socket has a descriptor already"};
+  if (auto installed = install_bell(seat, Bell(std::move(fd))); !installed) return installed;
+  seat.gone = std::move(gone);
+  return {};
+}
+
+Result<void> Engine::install_bell(Seat& seat, Bell bell) {
+  // Edge-triggered: a plug stays unread until there is room.
+  if (auto watched = watch(bell.fd(), tag_of(Tag::bell, seat.endpoint->slot), EPOLLIN | EPOLLET); !watched) return watched;
+  seat.bell.emplace(std::move(bell));
+  ++bells_;
+  seat.bell->recheck(*seat.endpoint);
+  return {};
 }
 
 void Engine::close_bell(Seat& seat) {
@@ -428,8 +442,11 @@ void Engine::handle_bell(std::uint32_t slot, std::uint32_t events) {
   if (seat.endpoint == nullptr || !seat.bell) return;
   const Bell::Requests requests = seat.bell->handle(*seat.endpoint);
   if (requests.sends) activate(slot);
-  // Nobody polls any more; the socket itself lives on until it is closed. EPOLLHUP says so even behind a plug.
-  if (requests.hung_up || (events & EPOLLHUP) != 0) return close_bell(seat);
+  // EPOLLHUP says so even behind a plug.
+  if (requests.hung_up || (events & EPOLLHUP) != 0) {
+    if (seat.gone) return std::exchange(seat.gone, {})();
+    return close_bell(seat);  // nobody polls any more; the socket itself lives on until it is closed
+  }
   if (requests.share && !std::exchange(seat.shared_bell, true)) {
     static_cast<void>(watch(seat.bell->fd(), tag_of(Tag::bell, slot), EPOLLIN | EPOLLOUT | EPOLLET, true));
     seat.bell->recheck(*seat.endpoint);  // for what was taken before

@@ -44,8 +44,9 @@ struct EngineSetup {
   std::size_t small_frames = 4096;  // the pools; untouched frames cost nothing
   std::size_t large_frames = 64;
   stack::Config stack;
-  std::uint64_t seed = 0;  // of all that is random in the host; 0: from the system
-  Duration spin{0};        // the longest to poll before sleeping; shorter where it does not pay
+  std::uint64_t seed = 0;                             // of all that is random in the host; 0: from the system
+  Duration spin{0};                                   // the longest to poll before sleeping; shorter where it does not pay
+  stack::Sharing sharing = stack::Sharing::children;  // of the sockets' rings and the host page
   // Called once for each link that is gone (link::Link::status()), in the engine's thread. Its interface is down from then on.
   std::function<void(std::uint32_t interface, const Error& why)> on_link_lost;
 };
@@ -97,6 +98,10 @@ class Engine {
   void send_waiting(stack::Endpoint& endpoint);
   // A descriptor that is readable when the socket has something (docs/READINESS.md). The application's end. EEXIST while there is one.
   Result<Fd> open_bell(stack::Endpoint& endpoint);
+  // The same over a stream socket that is connected already, to another process: it is also the socket's lifetime. When the last holder of the other
+  // end is gone, `gone` is called in the engine's thread, and is to close the endpoint.
+  using Gone = std::function<void()>;
+  Result<void> adopt_bell(stack::Endpoint& endpoint, Fd fd, Gone gone);
   // Faults and a capture between sockets and the stack; the interposer lives as long as the engine. EINVAL, EBUSY: see Interposer.
   Result<Interposer*> add_interposer(const InterposerSetup& setup);
   Result<void> interpose(stack::Endpoint& endpoint, Interposer& interposer);
@@ -114,6 +119,7 @@ class Engine {
   struct Seat {
     stack::Endpoint* endpoint = nullptr;
     std::optional<Bell> bell;
+    Gone gone;  // only of an adopted bell
     Interposer* interposer = nullptr;
     bool shared_bell = false;  // EPOLLOUT is asked for too
     bool active = false;       // its send rings are polled
@@ -153,11 +159,13 @@ class Engine {
   bool may_sleep();
   [[nodiscard]] Time next_wakeup() const;
   void wait(Time until);
+  Result<void> install_bell(Seat& seat, Bell bell);
   void handle_bell(std::uint32_t slot, std::uint32_t events);
   void close_bell(Seat& seat);
   void release(std::uint32_t slot);
   Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
 
+  const stack::Sharing sharing_;
   const Duration spin_;
   Duration spin_now_;  // between spin_ and a sixteenth of it
   const std::function<void(std::uint32_t, const Error&)> on_link_lost_;

@@ -53,8 +53,8 @@ bool contains(const HostEntry& entry, const IpAddress& ip) {
 
 }  // namespace
 
-Result<std::unique_ptr<HostPage>> HostPage::create() {
-  auto memory = stack::SharedMemory::create(sizeof(Layout));
+Result<std::unique_ptr<HostPage>> HostPage::create(stack::Sharing sharing) {
+  auto memory = stack::SharedMemory::create(sizeof(Layout), sharing);
   if (!memory) return memory.error();
   return std::unique_ptr<HostPage>(new HostPage(std::move(*memory)));
 }
@@ -62,6 +62,12 @@ Result<std::unique_ptr<HostPage>> HostPage::create() {
 // A fresh mapping is all zeros, which is an empty page; it is not touched, so that what is never used costs nothing.
 HostPage::HostPage(stack::SharedMemory memory)
     : memory_(std::move(memory)), page_(*std::launder(reinterpret_cast<Layout*>(memory_.bytes().data()))) {}
+
+Result<HostPage::Attached> HostPage::attach(Fd fd) {
+  auto memory = stack::SharedMemory::attach(std::move(fd), sizeof(Layout), stack::SharedMemory::Access::read);
+  if (!memory) return memory.error();
+  return Attached(std::make_shared<const stack::SharedMemory>(std::move(*memory)));
+}
 
 bool HostPage::publish(stack::Stack& stack) {
   if (stack.generation() == published_) return false;
@@ -126,6 +132,9 @@ HostEntry HostView::entry(std::uint64_t index) const {
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = page_.words[index * HostPage::entry_words + i].load(std::memory_order_acquire);
   return unpack(words);
 }
+
+HostView::HostView(HostPage::Attached page)
+    : attached_(std::move(page)), page_(*std::launder(reinterpret_cast<const HostPage::Layout*>(attached_->bytes().data()))) {}
 
 template <class Look>
 auto HostView::read(Look&& look) const -> decltype(look()) {

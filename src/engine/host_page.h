@@ -18,6 +18,7 @@
 #include <gannet/address.h>
 #include <gannet/result.h>
 
+#include "base/fd.h"
 #include "stack/endpoint_memory.h"
 #include "stack/path.h"
 #include "stack/stack.h"
@@ -42,7 +43,11 @@ class HostPage {
   static constexpr std::size_t max_path_mtus = 256;
   static constexpr std::size_t path_mtu_words = 3;
 
-  static Result<std::unique_ptr<HostPage>> create();
+  static Result<std::unique_ptr<HostPage>> create(stack::Sharing sharing = stack::Sharing::children);
+  // The page of an engine in another process, of which this is its descriptor: mapped so that it can only be read.
+  using Attached = std::shared_ptr<const stack::SharedMemory>;
+  static Result<Attached> attach(Fd fd);
+  [[nodiscard]] int fd() const { return memory_.fd(); }
 
   // Engine: writes what the stack knows, if it changed since. True if it did.
   bool publish(stack::Stack& stack);
@@ -71,6 +76,7 @@ class HostPage {
 class HostView {
  public:
   explicit HostView(const HostPage& page) : page_(page.page_) {}
+  explicit HostView(HostPage::Attached page);
 
   struct Destination {
     bool reachable = false;
@@ -89,6 +95,7 @@ class HostView {
   [[nodiscard]] auto read(Look&& look) const -> decltype(look());
   [[nodiscard]] std::optional<Destination> look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const;
   [[nodiscard]] HostEntry entry(std::uint64_t index) const;
+  HostPage::Attached attached_;  // none where the engine is in this process
   const HostPage::Layout& page_;
 };
 

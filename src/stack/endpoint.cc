@@ -29,10 +29,11 @@ Endpoint::~Endpoint() {
   if (has_news_) group_.remove(*this);
 }
 
-Result<void> Endpoint::open_rings() {
+Result<void> Endpoint::open_rings(Sharing sharing) {
   if (memory_) return {};
-  auto memory = EndpointMemory::create();
+  auto memory = EndpointMemory::create(sharing);
   if (!memory) return memory.error();
+  sharing_ = sharing;
   memory_ = std::move(*memory);
   receive_.emplace(memory_->control().receive, memory_->receive_ring());
   errors_.emplace(memory_->control().errors, memory_->error_ring());
@@ -131,7 +132,7 @@ void Endpoint::finish_send() {
 
 Result<std::shared_ptr<SendMemory>> Endpoint::add_send_ring() {
   if (send_rings_.size() == max_send_rings) return Error{ENOBUFS, "64 processes send on this socket already"};
-  auto memory = SendMemory::create(send_limit_);
+  auto memory = SendMemory::create(send_limit_, sharing_);
   if (!memory) return memory.error();
   send_rings_.emplace_back(*memory);
   return memory;

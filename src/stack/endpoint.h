@@ -104,6 +104,7 @@ class Endpoint {
   // The socket as UDP knows it; Udp writes these.
   Address local{};                    // bound to; port 0: not bound
   Address peer{};                     // connected to; port 0: not connected
+  std::uint16_t bound_port = 0;       // that the application's bind() got; 0: it made none
   std::uint32_t bound_interface = 0;  // SO_BINDTODEVICE, or the scope of a bound link-local address; 0: any
   std::uint32_t slot = 0;             // where its engine keeps it
   EndpointOptions options;
@@ -115,7 +116,7 @@ class Endpoint {
   [[nodiscard]] bool is_connected() const { return peer.port != 0; }
 
   // Makes the rings; harmless when they are there. ENOBUFS when the system has no memory.
-  Result<void> open_rings();
+  Result<void> open_rings(Sharing sharing = Sharing::children);
   [[nodiscard]] const std::shared_ptr<EndpointMemory>& memory() const { return memory_; }
 
   // To the handler where there is one, else into the receive ring.
@@ -209,6 +210,7 @@ class Endpoint {
   std::uint64_t receive_limit_ = default_buffer_limit;
   std::uint64_t send_limit_ = default_buffer_limit;
   std::uint32_t overflow_ = 0;
+  Sharing sharing_ = Sharing::children;
   Arrivals arrivals_;
   bool has_news_ = false;
   bool closed_ = false;

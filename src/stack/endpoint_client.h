@@ -62,6 +62,7 @@ class EndpointClient {
   int take_error();
 
   [[nodiscard]] bool is_closed() const { return memory_->control().closed.load(std::memory_order_acquire) != 0; }
+  [[nodiscard]] bool has_lost_engine() const { return memory_->control().closed.load(std::memory_order_acquire) == closed_by_death; }
   [[nodiscard]] bool has_datagram() const { return !receive_.is_empty(); }
   // What makes the socket readable: a datagram, or an error that a call will fail with.
   [[nodiscard]] bool has_news() const { return has_datagram() || has_pending_error(); }

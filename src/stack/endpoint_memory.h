@@ -16,6 +16,7 @@
 
 #include <gannet/result.h>
 
+#include "base/fd.h"
 #include "stack/record_ring.h"
 
 namespace gannet::stack {
@@ -54,34 +55,55 @@ struct EndpointControl {
   RingControl errors;
   BellControl bell;
   std::atomic<std::int32_t> pending_error = 0;  // SO_ERROR
-  std::atomic<std::uint32_t> closed = 0;
+  std::atomic<std::uint32_t> closed = 0;        // 1, or
+};
+inline constexpr std::uint32_t closed_by_death = 2;  // the engine's process is gone
+
+// Who else than the engine is to have a mapping.
+enum class Sharing : std::uint8_t {
+  children,   // this process and those that it forks
+  processes,  // whoever is given fd()
 };
 
-// One anonymous mapping, shared with children.
+// One mapping, shared with children; and with others, by its descriptor. That one can neither shrink nor grow any more, whoever holds it: a mapping
+// whose end is cut off would kill who touches it.
 class SharedMemory {
  public:
-  static Result<SharedMemory> create(std::size_t size);
-  SharedMemory(SharedMemory&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  enum class Access : std::uint8_t { read, read_write };
+
+  // ENOBUFS; EMFILE.
+  static Result<SharedMemory> create(std::size_t size, Sharing sharing);
+  // What another process created. EINVAL: of another size, or not sealed.
+  static Result<SharedMemory> attach(Fd fd, std::size_t size, Access access);
+  SharedMemory(SharedMemory&& other) noexcept : bytes_(std::exchange(other.bytes_, {})), fd_(std::move(other.fd_)) {}
   SharedMemory& operator=(SharedMemory&&) = delete;
   ~SharedMemory();
+
   [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+  // To be given away, until forget_fd(); -1 where there is none.
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  void forget_fd() { fd_.reset(); }
 
  private:
-  explicit SharedMemory(std::span<std::byte> bytes) : bytes_(bytes) {}
+  SharedMemory(std::span<std::byte> bytes, Fd fd) : bytes_(bytes), fd_(std::move(fd)) {}
   std::span<std::byte> bytes_;
+  Fd fd_;
 };
 
 class EndpointMemory {
  public:
-  static Result<std::shared_ptr<EndpointMemory>> create();
-  explicit EndpointMemory(SharedMemory memory);
+  static Result<std::shared_ptr<EndpointMemory>> create(Sharing sharing = Sharing::children);
+  static Result<std::shared_ptr<EndpointMemory>> attach(Fd fd);
+  EndpointMemory(SharedMemory memory, EndpointControl* control) : memory_(std::move(memory)), control_(control) {}
 
   [[nodiscard]] EndpointControl& control() const { return *control_; }
   [[nodiscard]] std::span<std::byte> receive_ring() const { return memory_.bytes().subspan(control_size, receive_ring_size); }
   [[nodiscard]] std::span<std::byte> error_ring() const { return memory_.bytes().subspan(control_size + receive_ring_size, error_ring_size); }
+  [[nodiscard]] SharedMemory& memory() { return memory_; }
 
  private:
   static constexpr std::size_t control_size = 4096;
+  static constexpr std::size_t size = control_size + receive_ring_size + error_ring_size;
   static_assert(sizeof(EndpointControl) <= control_size);
   SharedMemory memory_;
   EndpointControl* control_;
@@ -89,15 +111,18 @@ class EndpointMemory {
 
 class SendMemory {
  public:
-  static Result<std::shared_ptr<SendMemory>> create(std::uint64_t limit);
-  explicit SendMemory(SharedMemory memory);
+  static Result<std::shared_ptr<SendMemory>> create(std::uint64_t limit, Sharing sharing = Sharing::children);
+  static Result<std::shared_ptr<SendMemory>> attach(Fd fd);
+  SendMemory(SharedMemory memory, SendControl* control);
 
   [[nodiscard]] SendControl& control() const { return *control_; }
   [[nodiscard]] std::span<std::atomic<std::uint64_t>> commits() const { return commits_; }
   [[nodiscard]] std::span<std::byte> ring() const { return memory_.bytes().last(send_ring_size); }
+  [[nodiscard]] SharedMemory& memory() { return memory_; }
 
  private:
   static constexpr std::size_t control_size = 4096;
+  static constexpr std::size_t size = control_size + commit_words(send_ring_size) * sizeof(std::uint64_t) + send_ring_size;
   static_assert(sizeof(SendControl) <= control_size);
   SharedMemory memory_;
   SendControl* control_;
