@@ -178,8 +178,10 @@ class Socket {
   // A descriptor that poll(2) finds readable when receive() would not wait. Its bytes are not for reading.
   [[nodiscard]] Result<int> fd();
 
- private:
+  // For providers that are not opened here.
   explicit Socket(std::unique_ptr<socket::Provider> provider);
+
+ private:
   std::unique_ptr<socket::Provider> provider_;
 };
 

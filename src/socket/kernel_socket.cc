@@ -199,7 +199,7 @@ Result<std::size_t> KernelSocket::send(std::span<const Outgoing> batch, Deadline
   Outbox outbox(*this, batch);
   if (outbox.count == 0) {
     if (!outbox.must_cut) return outbox.error;
-    return send_pieces(batch[0], segment_size_of(batch[0]), deadline);
+    return send_pieces(batch[0], deadline);
   }
   const int flags = MSG_NOSIGNAL | (deadline.is_forever() ? 0 : MSG_DONTWAIT);
   for (Attempt attempt{POLLOUT, deadline};;) {
@@ -208,30 +208,12 @@ Result<std::size_t> KernelSocket::send(std::span<const Outgoing> batch, Deadline
     const int code = errno;
     if (use.closed_meanwhile()) return failure(Call::send, EBADF);
     // The path cannot segment at all (EIO), or not at this size or into so many (EINVAL, EMSGSIZE; by the kernel's age): cut it here.
-    const std::uint16_t segment_size = segment_size_of(batch[0]);
-    if (segment_size != 0 && (code == EIO || code == EINVAL || code == EMSGSIZE)) {
+    if (segment_size_of(batch[0]) != 0 && (code == EIO || code == EINVAL || code == EMSGSIZE)) {
       if (code == EIO) cannot_segment_ = true;
-      return send_pieces(batch[0], segment_size, deadline);
+      return send_pieces(batch[0], deadline);
     }
     if (!shall_retry(attempt, code)) return failure(Call::send, code);
   }
-}
-
-Result<std::size_t> KernelSocket::send_pieces(const Outgoing& datagram, std::uint16_t segment_size, Deadline deadline) {
-  segment_fallbacks_.fetch_add(1, std::memory_order_relaxed);
-  Outgoing piece = datagram;
-  for (std::span<const std::byte> rest = datagram.data; !rest.empty(); rest = rest.subspan(piece.data.size())) {
-    piece.data = rest.first(std::min<std::size_t>(segment_size, rest.size()));
-    piece.segment_size = segment_size;  // no less than the piece, so that it is not cut again
-    const auto sent = send(std::span(&piece, 1), deadline);
-    if (!sent) return sent.error();
-  }
-  return std::size_t{1};
-}
-
-std::uint16_t KernelSocket::segment_size_of(const Outgoing& datagram) const {
-  const std::uint16_t size = datagram.segment_size != 0 ? datagram.segment_size : segment_size_.load(std::memory_order_relaxed);
-  return datagram.data.size() > size ? size : std::uint16_t{0};
 }
 
 // Receiving.
@@ -415,7 +397,7 @@ Result<int> KernelSocket::get(Option option) const {
     case Option::segment_size:
       return int{segment_size_.load(std::memory_order_relaxed)};
     case Option::segment_fallbacks:
-      return segment_fallbacks_.load(std::memory_order_relaxed);
+      return static_cast<int>(segment_fallbacks_.load(std::memory_order_relaxed));
     case Option::overflow_count:
       return overflow_count();
     default:

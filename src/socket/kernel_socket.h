@@ -62,8 +62,6 @@ class KernelSocket final : public Provider {
   bool wait(Attempt& attempt);
   void drain_errors();
 
-  Result<std::size_t> send_pieces(const Outgoing& datagram, std::uint16_t segment_size, Deadline deadline);
-  [[nodiscard]] std::uint16_t segment_size_of(const Outgoing& datagram) const;
   [[nodiscard]] std::uint16_t local_port() const;
   Result<void> set_number(const LinuxOption& option, int value);
   Result<void> set_metadata(int value);
@@ -79,9 +77,7 @@ class KernelSocket final : public Provider {
   std::atomic<Peer> peer_ = Peer::none;
   mutable std::atomic<std::uint16_t> local_port_ = 0;  // 0: to be asked for
   std::atomic<std::uint16_t> bound_port_ = 0;          // by bind()
-  std::atomic<std::uint16_t> segment_size_ = 0;
-  std::atomic<bool> cannot_segment_ = false;  // a segmented send failed with EIO: do not try again
-  std::atomic<int> segment_fallbacks_ = 0;
+  std::atomic<bool> cannot_segment_ = false;           // a segmented send failed with EIO: do not try again
 
   std::mutex errors_mutex_;
   std::array<SocketError, max_errors> errors_;  // a ring: errors_[(first_error_ + i) % max_errors], i < error_count_

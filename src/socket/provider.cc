@@ -50,6 +50,23 @@ Result<std::span<const Datagram>> Provider::receive_borrowed(std::size_t most, D
   return std::span<const Datagram>(batch.first(*count));
 }
 
+std::uint16_t Provider::segment_size_of(const Outgoing& datagram) const {
+  const std::uint16_t size = datagram.segment_size != 0 ? datagram.segment_size : segment_size_.load(std::memory_order_relaxed);
+  return datagram.data.size() > size ? size : std::uint16_t{0};
+}
+
+Result<std::size_t> Provider::send_pieces(const Outgoing& datagram, Deadline deadline) {
+  Outgoing piece = datagram;
+  piece.segment_size = segment_size_of(datagram);                               // no less than a piece, so that none is cut again
+  if (piece.segment_size == 0) return send(std::span(&datagram, 1), deadline);  // another thread has changed the option
+  segment_fallbacks_.fetch_add(1, std::memory_order_relaxed);
+  for (std::span<const std::byte> rest = datagram.data; !rest.empty(); rest = rest.subspan(piece.data.size())) {
+    piece.data = rest.first(std::min<std::size_t>(piece.segment_size, rest.size()));
+    if (const auto sent = send(std::span(&piece, 1), deadline); !sent) return sent.error();
+  }
+  return std::size_t{1};
+}
+
 Result<void> check(const Outgoing& datagram, Family socket) {
   const Address& to = datagram.to;
   if (to.port == 0 && !to.ip.is_any()) return Error{EINVAL, "a datagram cannot be sent to port 0"};

@@ -51,6 +51,15 @@ class Provider {
 
   Result<std::span<const Datagram>> receive_borrowed(std::size_t most, Deadline deadline);
 
+ protected:
+  // Into pieces of which size a datagram is to be cut, as it says or else the socket; 0: into none.
+  [[nodiscard]] std::uint16_t segment_size_of(const Outgoing& datagram) const;
+  // Sends a datagram that is to be cut piece by piece, where the path takes no segments, or not these.
+  Result<std::size_t> send_pieces(const Outgoing& datagram, Deadline deadline);
+
+  std::atomic<std::uint16_t> segment_size_ = 0;       // the socket's
+  std::atomic<std::uint32_t> segment_fallbacks_ = 0;  // times that a datagram went out in pieces
+
  private:
   struct Loan;  // the memory that receive_borrowed() lends
   std::unique_ptr<Loan> loan_;
