@@ -56,6 +56,7 @@ inline void PrintTo(const WorldKind& kind, std::ostream* out) { *out << kind.nam
 
 std::vector<WorldKind> kernel_worlds();
 std::vector<WorldKind> gannet_worlds();
+std::vector<WorldKind> hub_worlds();
 std::vector<WorldKind> worlds();  // all of them
 
 class SocketTest : public ::testing::TestWithParam<WorldKind> {

@@ -1,0 +1,132 @@
+#include "hub/client.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "hub/listener.h"
+
+namespace gannet::hub {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto patience = 5s;  // for an answer of the hub
+
+// Until the descriptor shows one of `events`, or the deadline. False: it has passed.
+bool wait_for(int fd, short events, Deadline deadline) {
+  pollfd wait{fd, events, 0};
+  timespec left{};
+  if (!deadline.is_forever()) {
+    const auto rest = std::max<std::chrono::nanoseconds>(deadline.at() - std::chrono::steady_clock::now(), 0ns);
+    left.tv_sec = static_cast<time_t>(rest.count() / 1'000'000'000);
+    left.tv_nsec = static_cast<long>(rest.count() % 1'000'000'000);
+  }
+  return ::ppoll(&wait, 1, deadline.is_forever() ? nullptr : &left, nullptr) != 0;
+}
+
+}  // namespace
+
+Result<Fd> connect(const HubAddress& hub) {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Error{errno, "no descriptor left for the hub"};
+  const auto name = UnixName::abstract(hub.name);
+  if (!name) return name.error();
+  int code = 0;
+  do {
+    code = ::connect(fd.get(), &name->any, name->size) == 0 ? 0 : errno;
+  } while (code == EINTR);
+  if (code != 0) return Error{code, "no hub of yours runs here"};
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) {
+    return Error{EPERM, "another user has taken the name of your hub"};
+  }
+  return fd;
+}
+
+Result<Reply> ask(const HubAddress& hub, const Request& request) {
+  const auto fd = connect(hub);
+  if (!fd) return fd.error();
+  if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
+  auto received = receive_reply(fd->get(), patience);
+  if (!received) return received.error();
+  if (received->reply.error != 0) return Error{received->reply.error};
+  return received->reply;
+}
+
+Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) {
+  auto fd = connect(hub);
+  if (!fd) return fd.error();
+  Request request;
+  request.kind = Request::Kind::open;
+  request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = 1};  // as the table of options starts
+  if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
+  auto received = receive_reply(fd->get(), patience);
+  if (!received) return received.error();
+  if (received->reply.error != 0) return Error{received->reply.error, "the hub opens no socket for this process"};
+  if (received->reply.fds != max_reply_fds) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
+
+  auto rings = stack::EndpointMemory::attach(std::move(received->fds[0]));
+  if (!rings) return rings.error();
+  auto ring = stack::SendMemory::attach(std::move(received->fds[1]));
+  if (!ring) return ring.error();
+  auto page = engine::HostPage::attach(std::move(received->fds[2]));
+  if (!page) return page.error();
+  auto socket = std::make_unique<socket::StackSocket>(
+      socket::StackSocket::Parts{.attachment = std::make_unique<HubAttachment>(hub, received->reply.key, std::move(*fd)),
+                                 .host = engine::HostView(std::move(*page)),
+                                 .memory = std::move(*rings),
+                                 .send = std::move(*ring)});
+  if (const auto bell = socket->fd(); !bell) return bell.error();
+  return socket;
+}
+
+Result<socket::ControlAnswer> HubAttachment::control(const socket::ControlRequest& request) {
+  Request whole;
+  whole.kind = Request::Kind::control;
+  whole.key = key_;
+  whole.control = request;
+  const auto reply = ask(hub_, whole);
+  if (reply) return reply->answer;
+  return reply.error().code == ECONNREFUSED ? Error{ENETDOWN, "the hub is gone"} : reply.error();
+}
+
+Result<void> HubAttachment::close() {
+  Request request;
+  request.kind = Request::Kind::close;
+  request.key = key_;
+  if (const auto reply = ask(hub_, request); !reply) return reply.error();
+  return {};
+}
+
+Result<Fd> HubAttachment::open_bell() {
+  if (!doorbell_) return Error{EEXIST, "the socket has a descriptor already"};
+  return std::move(doorbell_);
+}
+
+void HubAttachment::wake_engine(engine::BellClient* bell) {
+  if (bell != nullptr) bell->wake_engine();
+}
+
+bool HubAttachment::wait_readable(const stack::EndpointClient& client, engine::BellClient* bell, Deadline deadline, engine::Intent) {
+  if (client.has_news() || client.is_closed()) return true;
+  if (deadline.is_now() || !wait_for(fd_, POLLIN, deadline)) return false;
+  // A token without a datagram is silenced, or the next wait would not be one.
+  if (bell != nullptr && !bell->look_for_death() && !client.has_news()) bell->received(true);
+  return true;
+}
+
+bool HubAttachment::wait_writable(const stack::EndpointClient& client, engine::BellClient* bell, Deadline deadline) {
+  if (client.has_send_space() || client.is_closed()) return true;
+  if (deadline.is_now() || !wait_for(fd_, POLLOUT, deadline)) return false;
+  if (bell != nullptr) bell->look_for_death();
+  return true;
+}
+
+}  // namespace gannet::hub

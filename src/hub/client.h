@@ -1,0 +1,52 @@
+// An application's side of the hub: sockets whose engine runs there.
+//
+//   open_socket(): connect, Request::open -> the rings, the host page, and the connection, which is the socket's descriptor from then on
+//   control():     a connection of its own for each request, so that no reply ever stands among the doorbell's tokens
+//
+// Thread: any.  Allocates: when a socket is opened.
+#pragma once
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <gannet/result.h>
+
+#include "base/fd.h"
+#include "hub/protocol.h"
+#include "socket/attachment.h"
+#include "socket/stack_socket.h"
+
+namespace gannet::hub {
+
+// Where a hub listens: a name of Linux's abstract namespace, which is that of the network namespace, and which no chroot hides.
+struct HubAddress {
+  std::string name;
+};
+
+// ECONNREFUSED: no hub is there. EPERM: it is another user's.
+Result<Fd> connect(const HubAddress& hub);
+// One request, and its reply.
+Result<Reply> ask(const HubAddress& hub, const Request& request);
+// A socket of the hub's host.
+Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub);
+
+class HubAttachment final : public socket::Attachment {
+ public:
+  HubAttachment(HubAddress hub, const SocketKey& key, Fd doorbell)
+      : hub_(std::move(hub)), key_(key), doorbell_(std::move(doorbell)), fd_(doorbell_.get()) {}
+
+  Result<socket::ControlAnswer> control(const socket::ControlRequest& request) override;
+  Result<void> close() override;
+  Result<Fd> open_bell() override;
+  void wake_engine(engine::BellClient* bell) override;
+  bool wait_readable(const stack::EndpointClient& client, engine::BellClient* bell, Deadline deadline, engine::Intent intent) override;
+  bool wait_writable(const stack::EndpointClient& client, engine::BellClient* bell, Deadline deadline) override;
+
+ private:
+  const HubAddress hub_;
+  const SocketKey key_;
+  Fd doorbell_;  // until open_bell()
+  const int fd_;
+};
+
+}  // namespace gannet::hub

@@ -1,0 +1,228 @@
+#include "hub/hub.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "socket/control.h"
+
+namespace gannet::hub {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Result<SocketKey> make_key() {
+  SocketKey key;
+  if (::getrandom(key.words.data(), sizeof key.words, 0) != sizeof key.words) return Error{EAGAIN, "no randomness for the socket's key"};
+  return key;
+}
+
+Reply refusal(const Error& error) {
+  Reply reply;
+  reply.error = error.code;
+  return reply;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
+  engine::EngineSetup shared = setup.engine;
+  shared.sharing = stack::Sharing::processes;
+  auto engine = engine::Engine::create(shared);
+  if (!engine) return engine.error();
+  std::unique_ptr<Hub> hub(new Hub(std::move(listener), setup, std::move(*engine)));
+  if (!hub->wakeup_) return Error{errno, "no descriptor left for the hub"};
+  return hub;
+}
+
+Hub::Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine)
+    : setup_(setup),
+      listener_(std::move(listener)),
+      engine_(std::move(engine)),
+      wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      last_used_(Clock::now()) {}
+
+Hub::~Hub() { engine_->stop(); }
+
+void Hub::stop() {
+  stopping_ = true;
+  wake();
+}
+
+void Hub::wake() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wakeup_.get(), &one, sizeof one);
+}
+
+void Hub::run() {
+  if (!engine_->has_thread() && !engine_->start()) return;
+  std::vector<pollfd> waits;
+  while (!stopping_) {
+    const auto now = Clock::now();
+    if (sockets_ != 0 || !visitors_.empty()) last_used_ = now;
+    if (setup_.linger.count() != 0 && now - last_used_ >= setup_.linger) break;
+    waits.assign({{wakeup_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
+    for (const Visitor& visitor : visitors_) waits.push_back({visitor.fd.get(), POLLIN, 0});
+    ::poll(waits.data(), waits.size(), patience());
+
+    std::uint64_t count = 0;
+    while (::read(wakeup_.get(), &count, sizeof count) > 0) {
+    }
+    const auto then = Clock::now();
+    std::erase_if(visitors_, [&](Visitor& visitor) { return !serve(visitor) || visitor.until <= then; });
+    accept();
+  }
+}
+
+// Until the next moment at which something is due, in milliseconds.
+int Hub::patience() const {
+  auto next = Clock::time_point::max();
+  for (const Visitor& visitor : visitors_) next = std::min(next, visitor.until);
+  if (sockets_ == 0 && visitors_.empty() && setup_.linger.count() != 0) next = last_used_ + setup_.linger;
+  if (next == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
+  return static_cast<int>(std::max<std::chrono::milliseconds::rep>(left.count(), 0));
+}
+
+void Hub::accept() {
+  for (;;) {
+    Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) return;
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    if (!known || peer.uid != ::geteuid()) {
+      static_cast<void>(send(fd.get(), refusal({EPERM}), {}));
+      continue;
+    }
+    if (visitors_.size() >= setup_.connections) {
+      static_cast<void>(send(fd.get(), refusal({EAGAIN}), {}));
+      continue;
+    }
+    Visitor visitor{.fd = std::move(fd), .process = peer.pid, .incoming = {}, .until = Clock::now() + setup_.request_patience};
+    if (serve(visitor)) visitors_.push_back(std::move(visitor));
+  }
+}
+
+bool Hub::serve(Visitor& visitor) {
+  Request request;
+  const auto whole = receive(visitor.fd.get(), visitor.incoming, request);
+  if (whole && !*whole) return true;
+  if (!whole) {
+    if (whole.error().code == EPROTO) static_cast<void>(send(visitor.fd.get(), refusal(whole.error()), {}));
+    return false;
+  }
+  last_used_ = Clock::now();
+  if (request.kind == Request::Kind::open) {
+    open(visitor, request);
+    return false;
+  }
+  std::shared_ptr<stack::SendMemory> ring;
+  auto reply = engine_->call([&] { return carry_out(request, ring); });
+  if (!reply) reply = refusal(reply.error());
+  const int fd = ring ? ring->memory().fd() : -1;
+  reply->fds = ring ? 1 : 0;
+  static_cast<void>(send(visitor.fd.get(), *reply, std::span(&fd, reply->fds)));
+  if (ring) ring->memory().forget_fd();
+  if (request.kind == Request::Kind::shut_down) stop();
+  return false;
+}
+
+// The reply goes first: from the moment that the engine has the connection, what it writes there is the doorbell.
+void Hub::open(Visitor& visitor, const Request& request) {
+  const auto opened = engine_->call([&] { return open_socket(visitor.process, request.control); });
+  if (!opened) {
+    static_cast<void>(send(visitor.fd.get(), refusal(opened.error()), {}));
+    return;
+  }
+  const std::array fds{opened->rings->memory().fd(), opened->send->memory().fd(), engine_->host_page().fd()};
+  Reply reply;
+  reply.fds = fds.size();
+  reply.key = opened->key;
+  const auto sent = send(visitor.fd.get(), reply, fds);
+  opened->rings->memory().forget_fd();
+  opened->send->memory().forget_fd();
+  engine_->call([&] {
+    const SocketKey key = opened->key;
+    if (sent && engine_->adopt_bell(*tenants_.at(key).endpoint, std::move(visitor.fd), [this, key] { close_socket(key); })) return;
+    close_socket(key);
+  });
+}
+
+Result<Hub::Opened> Hub::open_socket(std::int32_t process, const socket::ControlRequest& first) {
+  if (const auto good = socket::check(first); !good) return good.error();
+  std::size_t& count = sockets_of_[process];
+  if (count >= setup_.sockets_per_process) return Error{EMFILE, "this process has as many sockets of the hub as it may have"};
+  const auto key = make_key();
+  if (!key) return key.error();
+  const auto endpoint = engine_->open_endpoint();
+  if (!endpoint) return endpoint.error();
+  auto send = (*endpoint)->add_send_ring();
+  const auto done = socket::carry_out(*engine_, **endpoint, first);
+  if (!send || !done) {
+    engine_->close_endpoint(**endpoint);
+    return send ? done.error() : send.error();
+  }
+  tenants_[*key] = {.endpoint = *endpoint, .process = process};
+  ++count;
+  ++sockets_;
+  return Opened{.key = *key, .rings = (*endpoint)->memory(), .send = std::move(*send)};
+}
+
+void Hub::close_socket(const SocketKey& key) {
+  const auto found = tenants_.find(key);
+  if (found == tenants_.end()) return;
+  const auto count = sockets_of_.find(found->second.process);
+  if (--count->second == 0) sockets_of_.erase(count);
+  engine_->close_endpoint(*found->second.endpoint);
+  tenants_.erase(found);
+  if (--sockets_ == 0) wake();
+}
+
+Result<Reply> Hub::carry_out(const Request& request, std::shared_ptr<stack::SendMemory>& send) {
+  Reply reply;
+  if (request.kind == Request::Kind::shut_down) return reply;
+  if (request.kind == Request::Kind::status) {
+    reply.status = status();
+    return reply;
+  }
+  const auto found = tenants_.find(request.key);
+  if (found == tenants_.end()) return Error{EBADF, "the hub has no such socket"};
+  stack::Endpoint& endpoint = *found->second.endpoint;
+  if (request.kind == Request::Kind::close) {
+    close_socket(request.key);
+    return reply;
+  }
+  if (request.kind == Request::Kind::add_send_ring) {
+    auto ring = endpoint.add_send_ring();
+    if (!ring) return ring.error();
+    send = std::move(*ring);
+    return reply;
+  }
+  if (const auto good = socket::check(request.control); !good) return good.error();
+  const auto answer = socket::carry_out(*engine_, endpoint, request.control);
+  if (!answer) return answer.error();
+  reply.answer = *answer;
+  return reply;
+}
+
+Status Hub::status() {
+  Status status;
+  status.process = ::getpid();
+  status.sockets = static_cast<std::uint32_t>(tenants_.size());
+  const stack::UdpCounters& udp = engine_->stack().udp().counters();
+  status.datagrams_in = udp.in_datagrams.value();
+  status.datagrams_out = udp.out_datagrams.value();
+  status.rounds = engine_->counters().rounds.value();
+  status.sleeps = engine_->counters().sleeps.value();
+  return status;
+}
+
+}  // namespace gannet::hub

@@ -1,0 +1,98 @@
+// The hub: an engine in a process of its own, whose sockets belong to other processes.
+//
+//   application -- connect, Request --> listener -> requests --> engine
+//   application <-- rings, doorbell ------------------------------- engine
+//
+// One thread of the hub takes requests, one runs the engine; what the sockets are is known to the engine's thread alone. The connection that opened a
+// socket is its doorbell and its lifetime: when the last process that holds it is gone, however it went, the socket is closed and all its memory is
+// given back.
+// Applications are untrusted. They share with the hub only their own sockets' rings, in files that are sealed; each request is checked before it is
+// carried out. Only processes of the hub's own user are served.
+// Owner: the hub's main().  Bounds: HubSetup; a connection that has not made its request within request_patience is closed.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <gannet/result.h>
+
+#include "base/fd.h"
+#include "engine/engine.h"
+#include "hub/protocol.h"
+
+namespace gannet::hub {
+
+struct HubSetup {
+  engine::EngineSetup engine;
+  std::size_t sockets_per_process = 4096;  // EMFILE
+  std::size_t connections = 256;           // that have not made their request yet; the next is refused
+  std::chrono::milliseconds request_patience{2000};
+  std::chrono::milliseconds linger{2000};  // after the last socket was closed; zero: for ever
+};
+
+class Hub {
+ public:
+  // `listener` is bound and listens: see launch.h.
+  static Result<std::unique_ptr<Hub>> create(Fd listener, const HubSetup& setup);
+  ~Hub();
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
+
+  // Serves until it was told to stop, or nobody needed it for as long as it lingers.
+  void run();
+  // From any thread.
+  void stop();
+
+  [[nodiscard]] engine::Engine& engine() { return *engine_; }
+
+ private:
+  struct Visitor {
+    Fd fd;
+    std::int32_t process = 0;
+    Incoming incoming;
+    std::chrono::steady_clock::time_point until;
+  };
+  // A socket that somebody has; the engine's thread's.
+  struct Tenant {
+    stack::Endpoint* endpoint = nullptr;
+    std::int32_t process = 0;
+  };
+  struct Opened {
+    SocketKey key;
+    std::shared_ptr<stack::EndpointMemory> rings;
+    std::shared_ptr<stack::SendMemory> send;
+  };
+  struct KeyHash {
+    std::size_t operator()(const SocketKey& key) const { return key.words[0]; }
+  };
+
+  Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine);
+  void wake();
+  void accept();
+  // False: the visitor is served, or gone.
+  bool serve(Visitor& visitor);
+  void open(Visitor& visitor, const Request& request);
+  // In the engine's thread. `send` gets the send ring that a reply is to bring.
+  Result<Opened> open_socket(std::int32_t process, const socket::ControlRequest& first);
+  Result<Reply> carry_out(const Request& request, std::shared_ptr<stack::SendMemory>& send);
+  [[nodiscard]] Status status();
+  void close_socket(const SocketKey& key);
+  [[nodiscard]] int patience() const;
+
+  const HubSetup setup_;
+  Fd listener_;
+  std::unique_ptr<engine::Engine> engine_;
+  Fd wakeup_;  // an eventfd: look whether to stop, or to go
+  std::vector<Visitor> visitors_;
+  std::unordered_map<SocketKey, Tenant, KeyHash> tenants_;
+  std::unordered_map<std::int32_t, std::size_t> sockets_of_;  // by process
+  std::atomic<std::size_t> sockets_ = 0;
+  std::atomic<bool> stopping_ = false;
+  std::chrono::steady_clock::time_point last_used_;
+};
+
+}  // namespace gannet::hub

@@ -1,0 +1,292 @@
+#include "hub/hub.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "hub/client.h"
+#include "hub/listener.h"
+
+namespace gannet::hub {
+namespace {
+
+using namespace std::chrono_literals;
+using socket::StackSocket;
+
+constexpr auto patience = 5s;
+
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+// Runs `work` in a child, which ends with what it returns.
+pid_t in_child(const std::function<int()>& work) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(work());
+  return child;
+}
+
+int end_of(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// A hub in a process of its own.
+class Hubs : public ::testing::Test {
+ protected:
+  void start(const HubSetup& setup = {}) {
+    auto listener = listen(address.name).value();
+    process = in_child([&] {
+      auto hub = Hub::create(std::move(listener), setup);
+      if (!hub) return 1;
+      (*hub)->run();
+      return 0;
+    });
+  }
+  void TearDown() override {
+    if (process <= 0) return;
+    Request request;
+    request.kind = Request::Kind::shut_down;
+    if (!ask(address, request)) ::kill(process, SIGKILL);
+    end_of(process);
+  }
+
+  Status status() {
+    Request request;
+    request.kind = Request::Kind::status;
+    return ask(address, request).value().status;
+  }
+  bool comes_to(std::size_t sockets) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    while (status().sockets != sockets) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::sleep_for(5ms);
+    }
+    return true;
+  }
+  std::unique_ptr<StackSocket> bound(std::uint16_t port) {
+    auto socket = open_socket(address).value();
+    socket->bind({IpAddress::ipv4(127, 0, 0, 1), port}).value();
+    return socket;
+  }
+  static Result<std::size_t> say(StackSocket& socket, std::uint16_t port, std::string_view text) {
+    const Outgoing out{.data = bytes_of(text), .to = {IpAddress::ipv4(127, 0, 0, 1), port}};
+    return socket.send(std::span(&out, 1), patience);
+  }
+  static std::string hear(StackSocket& socket, Deadline deadline = patience) {
+    std::array<std::byte, 2048> buffer;
+    Datagram datagram{.buffer = buffer};
+    const auto count = socket.receive(std::span(&datagram, 1), deadline, socket::Take::remove);
+    if (!count) return "[" + std::to_string(count.error().code) + "]";
+    return {reinterpret_cast<const char*>(datagram.data.data()), datagram.data.size()};
+  }
+
+  const HubAddress address{"gannet-hub-test-" + std::to_string(::getpid())};
+  pid_t process = -1;
+};
+
+TEST_F(Hubs, CarryDatagramsBetweenProcesses) {
+  start();
+  auto server = bound(7001);
+  const pid_t child = in_child([&] {
+    auto client = open_socket(address).value();
+    if (!say(*client, 7001, "hello from a child")) return 1;
+    return hear(*client) == "hello to a child" ? 0 : 2;
+  });
+  std::array<std::byte, 64> buffer;
+  Datagram question{.buffer = buffer};
+  ASSERT_TRUE(server->receive(std::span(&question, 1), patience, socket::Take::remove));
+  EXPECT_EQ(std::memcmp(question.data.data(), "hello from a child", question.data.size()), 0);
+  const Outgoing answer{.data = bytes_of("hello to a child"), .to = question.peer};
+  ASSERT_TRUE(server->send(std::span(&answer, 1), patience));
+  EXPECT_EQ(end_of(child), 0);
+  EXPECT_EQ(status().datagrams_out, 2u);
+}
+
+// An application that is killed leaves no socket, and its port is free again.
+TEST_F(Hubs, CloseTheSocketsOfAKilledProcess) {
+  start();
+  for (int round = 0; round < 20; ++round) {
+    std::array<int, 2> ready{};
+    ASSERT_EQ(::pipe(ready.data()), 0);
+    const pid_t child = in_child([&]() -> int {
+      auto server = bound(7002);
+      auto client = open_socket(address).value();
+      [[maybe_unused]] const ssize_t told = ::write(ready[1], "x", 1);
+      for (;;) static_cast<void>(say(*client, 7002, "again"));
+    });
+    char byte = 0;
+    ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+    std::this_thread::sleep_for(std::chrono::microseconds(100 * round));
+    ::kill(child, SIGKILL);
+    end_of(child);
+    ::close(ready[0]);
+    ::close(ready[1]);
+    ASSERT_TRUE(comes_to(0));
+  }
+  EXPECT_TRUE(bound(7002));
+}
+
+// A socket lives as long as any process that has its descriptor.
+TEST_F(Hubs, KeepASocketThatAChildInherited) {
+  start();
+  std::array<int, 2> gate{};
+  ASSERT_EQ(::pipe(gate.data()), 0);
+  const pid_t parent = in_child([&] {
+    auto server = bound(7003);
+    in_child([&] {
+      ::close(gate[1]);
+      char byte = 0;
+      return ::read(gate[0], &byte, 1) == 0 ? 0 : 1;
+    });
+    static_cast<void>(server.release());  // ends without closing it
+    return 0;
+  });
+  end_of(parent);
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(status().sockets, 1u);
+  ::close(gate[1]);
+  EXPECT_TRUE(comes_to(0));
+  ::close(gate[0]);
+}
+
+TEST_F(Hubs, FailWaitingCallsWhenTheyAreKilled) {
+  start();
+  auto socket = bound(7004);
+  std::thread killer([&] {
+    std::this_thread::sleep_for(50ms);
+    ::kill(process, SIGKILL);
+  });
+  EXPECT_EQ(hear(*socket), "[" + std::to_string(ENETDOWN) + "]");
+  killer.join();
+  end_of(process);
+  process = -1;
+  EXPECT_EQ(say(*socket, 7004, "into the void").error().code, ENETDOWN);
+  EXPECT_EQ(socket->bind({IpAddress::ipv4(127, 0, 0, 1), 7005}).error().code, ENETDOWN);
+}
+
+TEST_F(Hubs, FailASenderWhenTheyAreKilled) {
+  start();
+  auto socket = bound(7006);
+  ::kill(process, SIGKILL);
+  end_of(process);
+  process = -1;
+  Result<std::size_t> sent = std::size_t{0};
+  for (int i = 0; i < 10'000 && sent; ++i) sent = say(*socket, 7006, std::string(1000, 'x'));
+  EXPECT_EQ(sent.error().code, ENETDOWN);
+}
+
+TEST_F(Hubs, EndWhenNobodyNeedsThem) {
+  HubSetup setup;
+  setup.linger = 50ms;
+  start(setup);
+  {
+    auto socket = bound(7007);
+    std::this_thread::sleep_for(150ms);
+    EXPECT_EQ(::waitpid(process, nullptr, WNOHANG), 0);
+  }
+  EXPECT_EQ(end_of(process), 0);
+  process = -1;
+  EXPECT_EQ(connect(address).error().code, ECONNREFUSED);
+}
+
+TEST_F(Hubs, BoundTheSocketsOfAProcess) {
+  HubSetup setup;
+  setup.sockets_per_process = 3;
+  start(setup);
+  std::vector<std::unique_ptr<StackSocket>> sockets;
+  for (int i = 0; i < 3; ++i) sockets.push_back(open_socket(address).value());
+  EXPECT_EQ(open_socket(address).error().code, EMFILE);
+  const pid_t child = in_child([&] { return open_socket(address) ? 0 : 1; });
+  EXPECT_EQ(end_of(child), 0);
+  sockets.pop_back();
+  EXPECT_TRUE(comes_to(2));
+  EXPECT_TRUE(open_socket(address));
+}
+
+TEST_F(Hubs, RefuseWhatIsNoRequest) {
+  start();
+  const auto answered = [&](const Request& request) {
+    const auto fd = connect(address).value();
+    EXPECT_TRUE(send(fd.get(), request));
+    const auto reply = receive_reply(fd.get(), patience);
+    return reply ? reply->reply.error : reply.error().code;
+  };
+  Request request;
+  request.magic = 1;
+  EXPECT_EQ(answered(request), EPROTO);
+  request = {};
+  request.version = 99;
+  EXPECT_EQ(answered(request), EPROTO);
+  request = {};
+  request.kind = static_cast<Request::Kind>(77);
+  EXPECT_EQ(answered(request), EPROTO);
+  request = {};
+  request.kind = Request::Kind::control;
+  request.key.words = {1, 2};
+  EXPECT_EQ(answered(request), EBADF);
+  request.kind = Request::Kind::open;
+  request.control.option = static_cast<Option>(200);
+  EXPECT_EQ(answered(request), EINVAL);
+  EXPECT_EQ(status().sockets, 0u);
+}
+
+// Who says nothing, or half of it, is shown out, and the others are served meanwhile.
+TEST_F(Hubs, DoNotWaitForTheSlow) {
+  HubSetup setup;
+  setup.connections = 4;
+  setup.request_patience = 100ms;
+  start(setup);
+  std::vector<Fd> slow;
+  for (int i = 0; i < 4; ++i) slow.push_back(connect(address).value());
+  const char half[10] = {};
+  ASSERT_EQ(::send(slow[0].get(), half, sizeof half, MSG_NOSIGNAL), 10);
+  for (const Fd& fd : slow) {
+    pollfd wait{fd.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&wait, 1, 5000), 1);
+    char byte = 0;
+    EXPECT_LE(::recv(fd.get(), &byte, 1, MSG_DONTWAIT), 0);
+  }
+  EXPECT_TRUE(open_socket(address));
+}
+
+// What the hub shares can be filled with anything, and neither shrunk nor grown: that would kill the hub at its next touch.
+TEST_F(Hubs, ShareSealedMemory) {
+  start();
+  const auto fd = connect(address).value();
+  Request request;
+  request.kind = Request::Kind::open;
+  request.control = {.kind = socket::ControlRequest::Kind::local_address};
+  ASSERT_TRUE(send(fd.get(), request));
+  auto received = receive_reply(fd.get(), patience).value();
+  ASSERT_EQ(received.reply.fds, max_reply_fds);
+  for (const Fd& file : received.fds) {
+    EXPECT_EQ(::ftruncate(file.get(), 0), -1);
+    EXPECT_EQ(errno, EPERM);
+    struct stat about{};
+    ASSERT_EQ(::fstat(file.get(), &about), 0);
+    EXPECT_EQ(::ftruncate(file.get(), about.st_size + 4096), -1);
+  }
+  std::vector<std::byte> nonsense(1 << 20, std::byte{0xa5});
+  EXPECT_GT(::pwrite(received.fds[0].get(), nonsense.data(), nonsense.size(), 0), 0);
+  EXPECT_GT(::pwrite(received.fds[1].get(), nonsense.data(), nonsense.size(), 0), 0);
+  EXPECT_EQ(::send(fd.get(), "xxxx", 4, MSG_NOSIGNAL), 4);
+  auto honest = bound(7008);
+  ASSERT_TRUE(say(*honest, 7008, "still here"));
+  EXPECT_EQ(hear(*honest), "still here");
+}
+
+}  // namespace
+}  // namespace gannet::hub
