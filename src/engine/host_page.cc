@@ -88,7 +88,7 @@ void HostPage::write(stack::Stack& stack) {
       const auto bits = static_cast<std::uint8_t>(address.ip.size() * 8);
       append({address.ip, bits, HostEntry::Kind::own, interface->index(), stack::loopback_mtu, 0});
       if (!interface->is_up()) continue;  // its addresses are ours all the same, as on Linux
-      // All of 127/8 is ours, as on Linux.
+      // All of 127/8 is ours, as on Linux, but for its last address.
       const auto kind = interface->is_loopback() ? HostEntry::Kind::own : HostEntry::Kind::network;
       append({address.ip, address.prefix, kind, interface->index(), interface->mtu(), 0});
       if (address.has_broadcast() && !interface->is_loopback()) {
@@ -172,6 +172,9 @@ std::optional<std::uint32_t> HostView::find_path_mtu(const IpAddress& dst) const
 // As IpLayer::find_path() decides, in its order: our own address, a broadcast address, then the longest prefix.
 std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const {
   if (dst.is_any()) return std::nullopt;
+  if (dst == stack::loopback_broadcast && (interface == 0 || interface == stack::loopback_index)) {
+    return Destination{true, stack::PathKind::broadcast, stack::loopback_mtu};
+  }
   if (dst.is_multicast() && interface == stack::loopback_index) return Destination{true, stack::PathKind::multicast, stack::loopback_mtu};
   HostEntry best;
   bool found = false;

@@ -49,6 +49,7 @@ TEST_F(HostPageTest, IsPublishedWhenTheHostChanged) {
   EXPECT_EQ(check(neighbor), ENETUNREACH);
   EXPECT_EQ(check(IpAddress::ipv4(127, 0, 0, 1)), 0);
   EXPECT_EQ(check(IpAddress::ipv4(127, 1, 2, 3)), 0);
+  EXPECT_EQ(check(IpAddress::ipv4(127, 255, 255, 255)), EACCES);
   const std::uint32_t index = add_interface();
   EXPECT_TRUE(page->publish(stack));
   EXPECT_EQ(view.generation(), stack.generation());
@@ -88,8 +89,8 @@ TEST_F(HostPageTest, AgreesWithTheHost) {
   const std::uint32_t index = add_interface();
   ASSERT_TRUE(stack.add_route({.network = IpAddress::ipv4(198, 51, 100, 0), .prefix = 24, .gateway = neighbor, .interface = index}).has_value());
   page->publish(stack);
-  for (const std::uint32_t number : {0x7f000001u, 0x7fabcdefu, 0xc0000201u, 0xc0000200u, 0xc00002ffu, 0xc0000209u, 0xc6336400u, 0xc63364ffu,
-                                     0xcb007101u, 0xffffffffu, 0xe0000001u, 0xefffffffu, 0x0a000001u}) {
+  for (const std::uint32_t number : {0x7f000001u, 0x7fabcdefu, 0x7f000000u, 0x7fffffffu, 0xc0000201u, 0xc0000200u, 0xc00002ffu, 0xc0000209u,
+                                     0xc6336400u, 0xc63364ffu, 0xcb007101u, 0xffffffffu, 0xe0000001u, 0xefffffffu, 0x0a000001u}) {
     const IpAddress dst = IpAddress::ipv4(number);
     const auto told = view.find(dst, 0);
     const auto path = stack.ip().find_path(dst, IpAddress::any(Family::ipv4), 0);

@@ -96,6 +96,8 @@ AddressKind Interfaces::find_kind(const IpAddress& ip, std::uint32_t interface) 
   if (number == 0xffffffff) return AddressKind::broadcast;
   if (ip.is_multicast()) return AddressKind::multicast;
   if (number >> 24 == 0 || number >> 28 == 0xf) return AddressKind::reserved;
+  // As on Linux, the loopback network has a broadcast address too, and it never leaves this host.
+  if (ip == loopback_broadcast && (interface == 0 || interface == loopback_index)) return AddressKind::broadcast;
   if (ip.is_loopback()) return AddressKind::loopback;
   for (const auto& one : all_) {
     const InterfaceAddress* address = one->find(ip);

@@ -25,6 +25,7 @@ namespace gannet::stack {
 
 inline constexpr std::uint32_t loopback_index = 1;
 inline constexpr std::uint32_t loopback_mtu = 65535;
+inline constexpr IpAddress loopback_broadcast = IpAddress::ipv4(127, 255, 255, 255);
 
 // What a link is to the stack.
 struct InterfaceSetup {
@@ -88,7 +89,7 @@ enum class AddressKind : std::uint8_t {
   foreign,    // another host's
   own,        // ours, on whatever interface
   loopback,   // 127/8: ours, and never on a wire
-  broadcast,  // limited, or of a network that the interface is on
+  broadcast,  // limited, or of a network that the interface is on; 127.255.255.255 is of lo's
   multicast,
   any,       // 0.0.0.0
   reserved,  // 0/8, 240/4: no host's

@@ -44,6 +44,7 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
     path.kind = PathKind::local;
     return path;
   }
+  if (dst == loopback_broadcast) wanted_interface = loopback_index;
   // What the loopback addresses say stays on this host (RFC 1122 3.2.1.3).
   if (src_kind == AddressKind::loopback && wanted_interface != loopback_index) {
     return Error{EINVAL, "a loopback address cannot be the source of what leaves this host"};

@@ -40,6 +40,7 @@ class OwnLoopback final : public World {
     if (has_thread) host_.start().value();
     a = b = IpAddress::ipv4(127, 0, 0, 1);
     interface_a = interface_b = 1;
+    broadcast = IpAddress::ipv4(127, 255, 255, 255);
     one_host = on_loopback = true;
     one_thread = !has_thread;
   }

@@ -38,7 +38,7 @@ class World {
   IpAddress a, b;                 // one host's, where there is but one
   std::uint32_t interface_a = 0;  // by which a reaches b
   std::uint32_t interface_b = 0;
-  IpAddress broadcast;         // of the network that they share; any: it has none
+  IpAddress broadcast;         // of the network that they share
   bool one_host = false;       // a and b are the same host
   bool on_loopback = false;    // the network is a loopback interface: what is sent to a group comes back by itself, whatever multicast_loop says
   bool other_networks = true;  // false: a default route may lead anywhere

@@ -204,8 +204,8 @@ TEST_F(Ipv4, InvalidSourcesAreDiscarded) {
 
 // X2, X3: destinations that no packet on a wire may have.
 TEST_F(Ipv4, InvalidDestinationsAreDiscarded) {
-  for (const char* dst : {"127.0.0.1", "127.1.2.3", "240.0.0.1", "0.0.0.1"}) net.inject_ipv4(a, packet(stranger, ip(dst)));
-  EXPECT_EQ(a.dropped(Drop::ip_destination_invalid), 4u);
+  for (const char* dst : {"127.0.0.1", "127.1.2.3", "127.255.255.255", "240.0.0.1", "0.0.0.1"}) net.inject_ipv4(a, packet(stranger, ip(dst)));
+  EXPECT_EQ(a.dropped(Drop::ip_destination_invalid), 5u);
 }
 
 // A host without an address may ask everybody for one (RFC 951).
@@ -239,6 +239,23 @@ TEST_F(Ipv4, LoopbackStaysHere) {
   net.settle();
   EXPECT_EQ(a.recorder.packets.size(), 3u);
   EXPECT_EQ(a.recorder.packets[0].info.interface, stack::loopback_index);
+  EXPECT_TRUE(net.carried.empty());
+}
+
+// P7, X3: nor does the loopback network's broadcast, whatever source or interface is asked for.
+TEST_F(Ipv4, LoopbackBroadcastsStayHere) {
+  for (const char* src : {"0.0.0.0", "127.0.0.1", "10.0.0.1"}) {
+    const auto path = a.stack.ip().find_path(stack::loopback_broadcast, ip(src), 0);
+    ASSERT_TRUE(path) << src;
+    EXPECT_EQ(path->kind, stack::PathKind::broadcast);
+    EXPECT_EQ(path->interface, stack::loopback_index);
+  }
+  EXPECT_EQ(a.stack.ip().find_path(stack::loopback_broadcast, any_ip, 0)->src, ip("127.0.0.1"));
+  EXPECT_EQ(a.stack.ip().find_path(stack::loopback_broadcast, any_ip, a.interface)->interface, stack::loopback_index);
+  ASSERT_TRUE(a.send(stack::loopback_broadcast, bytes_of("to all here"), net.now));
+  net.settle();
+  ASSERT_EQ(a.recorder.packets.size(), 1u);
+  EXPECT_EQ(a.recorder.packets[0].info.dst, stack::loopback_broadcast);
   EXPECT_TRUE(net.carried.empty());
 }
 
