@@ -18,6 +18,7 @@ class HubWorld final : public World {
   HubWorld() : hub_{"gannet-suite-" + std::to_string(::getpid())} {
     a = b = IpAddress::ipv4(127, 0, 0, 1);
     interface_a = interface_b = 1;
+    broadcast = IpAddress::ipv4(127, 255, 255, 255);
     one_host = on_loopback = true;
     auto listener = hub::listen(hub_.name).value();
     process_ = ::fork();
