@@ -25,13 +25,14 @@ class GannetHost : public Contender {
     stack_.add_address(interface_, IpAddress::ipv4(10, 0, 0, 2), 24, now_).value();
     endpoint_ = stack_.udp().open(group_).value();
     carry(arp_request_frame());
+    static_cast<void>(answer());
   }
   ~GannetHost() override { stack_.udp().close(*endpoint_, now_); }
 
  protected:
   // Gives the host a frame, as a link would.
   void carry(std::span<const std::byte> bytes) {
-    take_output();
+    take_answers();
     Frame frame = pools_.allocate(bytes.size());
     frame.resize(bytes.size());
     std::memcpy(frame.bytes().data(), bytes.data(), bytes.size());
@@ -39,8 +40,8 @@ class GannetHost : public Contender {
   }
   // The first frame that waits to leave.
   std::span<const std::byte> answer() {
-    const auto frames = stack_.output(interface_);
-    return frames.empty() ? std::span<const std::byte>{} : frames.front().bytes();
+    answers_ = stack_.output(interface_);
+    return answers_.empty() ? std::span<const std::byte>{} : answers_.front().bytes();
   }
 
   FramePools pools_;
@@ -52,12 +53,14 @@ class GannetHost : public Contender {
   Time now_{1s};
 
  private:
-  // What the link took: the frames go back to their pool.
-  void take_output() {
-    const auto frames = stack_.output(interface_);
-    for (Frame& frame : frames) frame.release();
-    stack_.sent(interface_, frames.size());
+  // The link has read them: the frames go back to their pool.
+  void take_answers() {
+    for (Frame& frame : answers_) frame.release();
+    stack_.sent(interface_, answers_.size());
+    answers_ = {};
   }
+
+  std::span<Frame> answers_;
 };
 
 class HandlerEcho : public GannetHost {

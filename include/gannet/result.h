@@ -84,16 +84,18 @@ class [[nodiscard]] Result<void> {
   using value_type = void;
 
   Result() = default;
-  Result(Error error) : error_(error), ok_(false) {}
+  Result(Error error) : why_(error.why), code_(error.code), ok_(false) {}
   [[nodiscard]] bool has_value() const { return ok_; }
   explicit operator bool() const { return ok_; }
-  [[nodiscard]] Error error() const { return error_; }
+  [[nodiscard]] Error error() const { return {code_, why_}; }
   void value() const {
-    if (!ok_) throw std::system_error(error_.code, std::generic_category(), error_.why != nullptr ? error_.why : "");
+    if (!ok_) throw std::system_error(code_, std::generic_category(), why_ != nullptr ? why_ : "");
   }
 
  private:
-  Error error_{0, nullptr};
+  // An Error in pieces: with ok_ beside the code it is two words, which a call returns in registers.
+  const char* why_ = nullptr;
+  int code_ = 0;
   bool ok_ = true;
 };
 

@@ -32,10 +32,4 @@ Result<FramePools> FramePools::create(std::size_t small_count, std::size_t large
   return FramePools{std::move(*small), std::move(*large)};
 }
 
-Frame FramePools::allocate(std::size_t size) {
-  if (size + frame_headroom <= small->chunk_size()) return small->allocate();
-  if (size + frame_headroom <= large->chunk_size()) return large->allocate();
-  return {};
-}
-
 }  // namespace gannet

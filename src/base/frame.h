@@ -34,17 +34,16 @@ class Frame {
   Frame(Frame&& other) noexcept
       : pool_(std::exchange(other.pool_, nullptr)), chunk_(other.chunk_), begin_(other.begin_), size_(std::exchange(other.size_, 0u)) {}
   Frame& operator=(Frame&& other) noexcept {
-    if (this != &other) {
-      release();
-      pool_ = std::exchange(other.pool_, nullptr);
-      chunk_ = other.chunk_;
-      begin_ = other.begin_;
-      size_ = std::exchange(other.size_, 0u);
-    }
+    FramePool* pool = std::exchange(other.pool_, nullptr);
+    if (pool_ != nullptr) give_back();  // never to itself: then there is none by now
+    pool_ = pool;
+    chunk_ = other.chunk_;
+    begin_ = other.begin_;
+    size_ = std::exchange(other.size_, 0u);
     return *this;
   }
   ~Frame() {
-    if (pool_ != nullptr) give_back();  // mostly it moved on
+    if (pool_ != nullptr) give_back();
   }
 
   explicit operator bool() const { return pool_ != nullptr; }
@@ -67,17 +66,25 @@ class Frame {
     begin_ += static_cast<std::uint32_t>(count);
     size_ -= static_cast<std::uint32_t>(count);
   }
+  // Keeps `size` bytes from `offset` on: what stands before them becomes headroom, what stands behind them tailroom.
+  void narrow(std::size_t offset, std::size_t size) {
+    ASSERT(offset + size <= size_);
+    begin_ += static_cast<std::uint32_t>(offset);
+    size_ = static_cast<std::uint32_t>(size);
+  }
   // Sets the size; growing reveals tailroom, which must suffice.
   void resize(std::size_t size);
   // Back to empty with the given headroom.
   void reset(std::size_t headroom = frame_headroom);
   void release() {
-    if (pool_ != nullptr) give_back();
+    if (pool_ == nullptr) return;  // mostly it moved on
+    give_back();
     size_ = 0;
   }
 
  private:
   friend class FramePool;
+  Frame(FramePool& pool, std::byte* chunk) : pool_(&pool), chunk_(chunk), begin_(frame_headroom) {}
   void give_back();
 
   FramePool* pool_ = nullptr;
@@ -144,12 +151,16 @@ inline void Frame::give_back() {
 }
 
 inline Frame FramePool::allocate() {
-  Frame frame;
-  if (free_count_ == 0) return frame;
-  frame.pool_ = this;
-  frame.chunk_ = free_[--free_count_];
-  frame.begin_ = frame_headroom;
-  return frame;
+  if (free_count_ == 0) [[unlikely]]
+    return {};
+  return {*this, free_[--free_count_]};
+}
+
+inline Frame FramePools::allocate(std::size_t size) {
+  if (size + frame_headroom <= small->chunk_size()) [[likely]]
+    return small->allocate();
+  if (size + frame_headroom <= large->chunk_size()) return large->allocate();
+  return {};
 }
 
 }  // namespace gannet

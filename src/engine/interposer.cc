@@ -48,12 +48,11 @@ void Interposer::on_arrival(void* self, stack::Endpoint& endpoint, stack::Delive
 void Interposer::arrive(stack::Endpoint& endpoint, stack::Delivery& delivery) {
   counters_.arrivals.add();
   About about{.endpoint = endpoint.id(),
-              .local = delivery.local,
-              .remote = delivery.peer,
+              .local = delivery.local(),
+              .remote = delivery.peer(),
               .header = {},
               .ip = delivery.ip,
-              .has_checksum = delivery.has_checksum,
-              .to_group = delivery.to_group};
+              .has_checksum = delivery.has_checksum};
   about.header.segment_size = delivery.segment_size;
   about.ip_options_size = static_cast<std::uint8_t>(std::min(delivery.ip.options.size(), about.ip_options.size()));
   std::ranges::copy(delivery.ip.options.first(about.ip_options_size), about.ip_options.begin());
@@ -153,13 +152,12 @@ void Interposer::pass(const Side& side, const About& about, std::span<std::byte>
     wire::IpInfo ip = about.ip;
     ip.options = options;
     const stack::Delivery delivery{.ip = ip,
-                                   .peer = about.remote,
-                                   .local = about.local,
+                                   .peer_port = about.remote.port,
+                                   .local_port = about.local.port,
                                    .payload = payload,
                                    .segment_size = about.header.segment_size,
                                    .has_checksum = about.has_checksum,
-                                   .now = now,
-                                   .to_group = about.to_group};
+                                   .now = now};
     const auto taken = endpoint.enqueue(delivery);
     if (!taken) return drop(side, about, payload, taken.error(), now);
   } else {

@@ -77,7 +77,6 @@ class Interposer {
     std::array<std::byte, stack::max_ip_options> ip_options{};
     std::uint8_t ip_options_size = 0;
     bool has_checksum = true;
-    bool to_group = false;
   };
   // A datagram that waits.
   struct Held {

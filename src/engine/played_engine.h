@@ -21,7 +21,7 @@ struct PlayedEngine {
   void publish(std::uint32_t number = 0) {
     std::array<std::byte, 8> payload{};
     const wire::IpInfo ip{.interface = number};
-    stack::Delivery delivery{.ip = ip, .peer = {}, .local = {}, .payload = payload, .now = {}};
+    stack::Delivery delivery{.ip = ip, .payload = payload, .now = {}};
     ASSERT_TRUE(endpoint.deliver(delivery).has_value());
   }
   // What Engine::ring_bells() does after each batch.

@@ -253,8 +253,8 @@ struct RequestAccess {
   static Request make(stack::Delivery& delivery, void* context) {
     Request request;
     request.data = delivery.payload;
-    request.peer = delivery.peer;
-    request.local = delivery.local;
+    request.peer = delivery.peer();
+    request.local = delivery.local();
     request.interface = delivery.ip.interface;
     request.ttl = delivery.ip.hop_limit;
     request.tos = delivery.ip.tos;
@@ -286,8 +286,8 @@ void Request::reply(std::span<const std::byte> bytes) {
   if (!is_answered && bytes.size() > delivery.payload.size() + delivery.frame->tailroom()) {
     // Longer than the frame has room for: sent like any other datagram.
     stack::SendRequest request{.header = {}, .payload = bytes};
-    request.header.peer = delivery.peer;
-    if (!delivery.to_group) request.header.local = delivery.local;
+    request.header.peer = delivery.peer();
+    if (!delivery.ip.to_group) request.header.local = delivery.local();
     return to.udp.submit(to.endpoint, request, delivery.now);
   }
   if (!is_answered) std::copy(bytes.begin(), bytes.end(), delivery.payload.data());

@@ -47,8 +47,8 @@ std::expected<void, Drop> Endpoint::enqueue(const Delivery& delivery) {
   RecordHeader header;
   header.kind = RecordKind::datagram;
   header.datagram_size = static_cast<std::uint32_t>(size);
-  header.peer = delivery.peer;
-  header.local = delivery.local;
+  header.peer = delivery.peer();
+  header.local = delivery.local();
   header.interface = delivery.ip.interface;
   header.hop_limit = delivery.ip.hop_limit;
   header.tos = delivery.ip.tos;

@@ -38,13 +38,15 @@ class Endpoint;
 // A datagram on its way to an endpoint or handler. All views end with the call.
 struct Delivery {
   const wire::IpInfo& ip;
-  Address peer, local;
+  std::uint16_t peer_port = 0, local_port = 0;
   std::span<std::byte> payload;  // in its frame; a handler may change it
   std::uint16_t segment_size = 0;
   bool has_checksum = true;
   Time now;
-  bool to_group = false;   // local is a broadcast or multicast address
   Frame* frame = nullptr;  // where all this lies, for Udp::reply()
+
+  [[nodiscard]] Address peer() const { return {ip.src, peer_port}; }
+  [[nodiscard]] Address local() const { return {ip.dst, local_port}; }  // a broadcast address or a group where ip.to_group says so
 };
 
 // The faster door: called in the engine's thread with the datagram in its frame, in place of the receive ring. `reply` sends from the same frame.
@@ -109,8 +111,6 @@ class Endpoint {
   std::uint32_t slot = 0;             // where its engine keeps it
   EndpointOptions options;
   DatagramHandler handler;
-  Path path;  // to where the last datagram went (`path_to`), good while its generation is the host's
-  IpAddress path_to{};
 
   [[nodiscard]] std::uint32_t id() const { return id_; }
   [[nodiscard]] bool is_connected() const { return peer.port != 0; }

@@ -24,8 +24,8 @@ struct EndpointTest : testing::Test {
 
   std::expected<void, Drop> deliver(std::string text, std::uint16_t segment_size = 0) {
     Delivery delivery{.ip = ip,
-                      .peer = peer_address,
-                      .local = local_address,
+                      .peer_port = peer_address.port,
+                      .local_port = local_address.port,
                       .payload = std::as_writable_bytes(std::span(text)),
                       .segment_size = segment_size,
                       .now = Time(5s)};

@@ -27,7 +27,7 @@ class FrameQueue {
   // The oldest frames, as far as they lie together: take from the front, then pop() as many.
   [[nodiscard]] std::span<Frame> front() {
     const std::size_t first = head_ & mask_;
-    return std::span(slots_).subspan(first, std::min(size(), slots_.size() - first));
+    return {slots_.data() + first, std::min(size(), mask_ + 1 - first)};
   }
   void pop(std::size_t count) {
     ASSERT(count <= size());

@@ -30,13 +30,15 @@ void Interface::send(Frame&& packet, const wire::MacAddress& dst, std::uint16_t 
 Interfaces::Interfaces(Context& context) : context_(context) {
   all_.push_back(std::make_unique<Interface>(context_, loopback_index, InterfaceSetup{.name = "lo", .mtu = loopback_mtu, .ethernet = false}));
   all_.front()->addresses_.push_back({IpAddress::ipv4(127, 0, 0, 1), 8, true});
+  count_ = 1;
 }
 
 Result<std::uint32_t> Interfaces::add(const InterfaceSetup& setup) {
   if (setup.mtu < 68 || setup.mtu > 65535) return Error{EINVAL, "an interface's MTU is between 68 and 65535 bytes"};
   if (all_.size() >= context_.config.interfaces) return Error{ENOBUFS, "this host has as many interfaces as it is configured for"};
-  const auto index = static_cast<std::uint32_t>(all_.size() + 1);
+  const std::uint32_t index = count_ + 1;
   all_.push_back(std::make_unique<Interface>(context_, index, setup));
+  ++count_;
   ++context_.generation;
   return index;
 }

@@ -108,8 +108,8 @@ class Interfaces {
   Result<void> remove_address(std::uint32_t index, const IpAddress& ip);
   void set_usable(std::uint32_t index, const IpAddress& ip, bool usable);
 
-  [[nodiscard]] Interface* find(std::uint32_t index) { return index - 1 < all_.size() ? all_[index - 1].get() : nullptr; }
-  [[nodiscard]] const Interface* find(std::uint32_t index) const { return index - 1 < all_.size() ? all_[index - 1].get() : nullptr; }
+  [[nodiscard]] Interface* find(std::uint32_t index) { return index - 1 < count_ ? all_[index - 1].get() : nullptr; }
+  [[nodiscard]] const Interface* find(std::uint32_t index) const { return index - 1 < count_ ? all_[index - 1].get() : nullptr; }
   [[nodiscard]] Interface& loopback() { return *all_.front(); }
   [[nodiscard]] std::span<const std::unique_ptr<Interface>> all() const { return all_; }
 
@@ -128,6 +128,7 @@ class Interfaces {
 
   Context& context_;
   std::vector<std::unique_ptr<Interface>> all_;  // by index - 1
+  std::uint32_t count_ = 0;                      // of them
   mutable std::array<Remembered, 256> remembered_;
 };
 

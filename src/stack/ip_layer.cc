@@ -39,6 +39,7 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
     const IpAddress here = kind == AddressKind::any ? interfaces_.loopback().addresses()[0].ip : dst;
     if (any_src) path.src = here;
     path.next_hop = here;
+    path.via = &interfaces_.loopback();
     path.interface = loopback_index;
     path.mtu = path.interface_mtu = loopback_mtu;
     path.kind = PathKind::local;
@@ -54,13 +55,14 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
   if (kind == AddressKind::broadcast) path.kind = PathKind::broadcast;
   const auto found = find_hop(path, dst, wanted_interface);
   if (!found) return found.error();
-  const Interface& interface = **found;
+  Interface& interface = **found;
   if (!interface.is_up()) return Error{ENETDOWN, "the interface to the destination is down"};
   if (any_src) {
     const InterfaceAddress* source = interface.source_for(path.next_hop);
     if (source == nullptr) return Error{EADDRNOTAVAIL, "the interface to the destination has no address (yet): give it one"};
     path.src = source->ip;
   }
+  path.via = &interface;
   path.interface = interface.index();
   path.interface_mtu = path.mtu = interface.mtu();
   const auto known = path_mtus_.find(dst);
@@ -71,10 +73,10 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
   return path;
 }
 
-Result<const Interface*> IpLayer::find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const {
+Result<Interface*> IpLayer::find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const {
   if (wanted_interface != 0 && interfaces_.find(wanted_interface) == nullptr) return Error{ENODEV, "no interface has this index"};
   // The longest prefix wins, and a network that we are on before a route of the same length.
-  const Interface* best = nullptr;
+  Interface* best = nullptr;
   int best_prefix = -1;
   for (const auto& interface : interfaces_.all()) {
     if (interface->is_loopback() || (wanted_interface != 0 && interface->index() != wanted_interface)) continue;

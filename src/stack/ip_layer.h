@@ -47,7 +47,8 @@ class IpLayer {
   // into the header (src: that of the path). EMSGSIZE when it is too large for what `fragmentation` allows, ENOBUFS when no frame is left for
   // fragments; then nothing was sent, and the caller says so. Once taken, a packet that dies is a counted Drop. Broadcasts are heard on this host
   // too; multicasts where `loop` says so and a socket here is a member (hop_limit 0: here only).
-  Result<void> output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop = false) {
+  [[gnu::always_inline]] Result<void> output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now,
+                                             bool loop = false) {
     return ipv4_->output(std::move(payload), ip, path, fragmentation, now, loop);
   }
 
@@ -68,7 +69,7 @@ class IpLayer {
  private:
   [[nodiscard]] Result<Path> look_up(const IpAddress& dst, const IpAddress& wanted_src, std::uint32_t wanted_interface) const;
   // The interface to leave by; sets path.next_hop where that is a gateway.
-  [[nodiscard]] Result<const Interface*> find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const;
+  [[nodiscard]] Result<Interface*> find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const;
 
   struct Remembered {
     IpAddress dst, wanted_src;

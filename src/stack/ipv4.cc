@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "stack/icmp4.h"
-#include "stack/neighbor.h"
 #include "wire/icmp4.h"
 
 namespace gannet::stack {
@@ -24,11 +23,6 @@ std::uint16_t permute(std::uint16_t number, std::uint64_t secret) {
   }
   return static_cast<std::uint16_t>(left << 8 | right);
 }
-
-constexpr unsigned bit(Fragmentation fragmentation) { return 1u << static_cast<unsigned>(fragmentation); }
-constexpr bool is_among(unsigned set, Fragmentation fragmentation) { return (set & bit(fragmentation)) != 0; }
-constexpr unsigned may_fragment = bit(Fragmentation::never_df) | bit(Fragmentation::want) | bit(Fragmentation::omit);
-constexpr unsigned always_df = bit(Fragmentation::refuse) | bit(Fragmentation::probe);
 
 // 224.0.0/24: never past a router.
 bool is_link_local_group(const IpAddress& ip) { return ip.number() >> 8 == 0xe00000; }
@@ -47,24 +41,26 @@ Ipv4::Ipv4(Context& context, Interfaces& interfaces, Neighbors& neighbors)
 
 void Ipv4::input(Interface& interface, Frame&& packet, bool link_broadcast, Time now) {
   const auto bytes = std::as_const(packet).bytes();
-  if (link_broadcast || !wire::is_plain_ipv4(bytes)) [[unlikely]] {
+  const std::size_t size = wire::plain_ipv4_size(bytes);
+  if (link_broadcast || size == 0) [[unlikely]] {
     return input_any(interface, std::move(packet), link_broadcast, Origin::link, now);
   }
   // Source and destination stand side by side: were they good together before?
   std::uint64_t addresses;
   std::memcpy(&addresses, bytes.data() + 12, sizeof addresses);
   Accepted& accepted = accepted_[(addresses * 0x9e3779b97f4a7c15) >> 58];
+  bool to_group = accepted.to_group;
   if (accepted.addresses != addresses || accepted.interface != interface.index() || accepted.generation != context_.generation) [[unlikely]] {
-    const wire::IpInfo ip = wire::plain_ipv4_info(bytes, interface.index());
+    const wire::IpInfo ip = wire::plain_ipv4_info(bytes.first(size), interface.index(), false);
     const auto bad = check_addresses(ip.src, ip.dst, ip.protocol, interface.index(), false, Origin::link);
     if (bad) return drop_received(*bad, packet);
+    to_group = is_group(ip.dst, interface.index());
     // Who is in a group changes without a new generation, so that is asked every time.
-    if (!ip.dst.is_multicast()) accepted = {addresses, context_.generation, interface.index()};
+    if (!ip.dst.is_multicast()) accepted = {addresses, context_.generation, interface.index(), to_group};
   }
   context_.counters.in_receives.add();
-  const wire::IpInfo ip = wire::plain_ipv4_info(bytes, interface.index());
-  packet.resize(ip.packet.size());
-  packet.trim_front(wire::ipv4_header_size);
+  const wire::IpInfo ip = wire::plain_ipv4_info(bytes.first(size), interface.index(), to_group);
+  packet.narrow(wire::ipv4_header_size, size - wire::ipv4_header_size);
   deliver(ip, std::move(packet), now);
 }
 
@@ -128,10 +124,16 @@ std::optional<Drop> Ipv4::check_addresses(const IpAddress& src, const IpAddress&
   return Drop::ip_not_for_us;
 }
 
+bool Ipv4::is_group(const IpAddress& dst, std::uint32_t interface) const {
+  const AddressKind kind = interfaces_.kind_of(dst, interface);
+  return kind != AddressKind::own && kind != AddressKind::loopback;
+}
+
 void Ipv4::deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame&& packet, Time now) {
-  packet.resize(ipv4.packet.size());
-  packet.trim_front(ipv4.packet.size() - ipv4.payload.size());
-  deliver(ipv4.info(interface, link_broadcast), std::move(packet), now);
+  wire::IpInfo ip = ipv4.info(interface, link_broadcast);
+  ip.to_group = is_group(ip.dst, interface);
+  packet.narrow(ipv4.packet.size() - ipv4.payload.size(), ipv4.payload.size());
+  deliver(ip, std::move(packet), now);
 }
 
 [[gnu::always_inline]] inline void Ipv4::deliver(const wire::IpInfo& ip, Frame&& packet, Time now) {
@@ -152,23 +154,12 @@ void Ipv4::deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool 
   context_.fates.drop(Drop::ip_protocol_unknown, ip.packet);
 }
 
-Result<void> Ipv4::output(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, Time now, bool loop) {
-  const std::size_t size = wire::ipv4_header_size + payload.size();
-  const std::uint32_t mtu = uses_path_mtu(fragmentation) ? path.mtu : path.interface_mtu;
-  const bool is_plain = path.kind == PathKind::unicast && size <= mtu && ip.options.empty() && ip.hop_limit != 0;
-  if (!is_plain) [[unlikely]]
-    return output_any(std::move(payload), ip, path, fragmentation, mtu, now, loop);
-  wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos};
-  output_whole(std::move(payload), ip, header, path, fragmentation, now);
-  return {};
-}
-
 Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, std::uint32_t mtu, Time now,
                               bool loop) {
   wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos, .options = ip.options};
   const std::size_t size = header.size() + payload.size();
   if (size > wire::ipv4_packet_max) return Error{EMSGSIZE, "larger than an IPv4 packet can be: 65,535 bytes with its headers"};
-  if (size > mtu && !is_among(may_fragment, fragmentation)) {
+  if (size > mtu && !may_fragment(fragmentation)) {
     return Error{EMSGSIZE, "larger than the path's MTU, and the socket asked that it not be fragmented"};
   }
   // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
@@ -182,17 +173,6 @@ Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Pat
   if (size > mtu) return output_fragments(payload, header, path, mtu, now);
   output_whole(std::move(payload), ip, header, path, fragmentation, now);
   return {};
-}
-
-[[gnu::always_inline]] inline void Ipv4::output_whole(Frame&& payload, const wire::IpInfo& ip, wire::Ipv4Header& header, const Path& path,
-                                                      Fragmentation fragmentation, Time now) {
-  context_.counters.out_requests.add();
-  header.dont_fragment = is_among(always_df, fragmentation) || (fragmentation == Fragmentation::want && !path.mtu_is_floor);
-  // A packet that nobody may fragment needs no identification (RFC 6864 section 4).
-  if (!header.dont_fragment) header.id = next_id(ip.src, ip.dst, ip.protocol);
-  payload.prepend(header.size());
-  wire::emit_ipv4(header, payload.bytes());
-  transmit(std::move(payload), ip.dst, path, now);
 }
 
 Result<void> Ipv4::output_fragments(const Frame& payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now) {
@@ -224,20 +204,12 @@ Result<void> Ipv4::output_fragments(const Frame& payload, wire::Ipv4Header heade
   return {};
 }
 
-void Ipv4::transmit(Frame&& packet, const IpAddress& dst, const Path& path, Time now) {
+// To ourselves, by a link without neighbours, or to all of them.
+void Ipv4::transmit_otherwise(Frame&& packet, const IpAddress& dst, const Path& path) {
   if (path.interface == loopback_index) return push_loopback(std::move(packet), loopback_index);
   context_.counters.frames_made.add();
-  Interface& interface = *interfaces_.find(path.interface);
-  if (!interface.is_ethernet()) return interface.send(std::move(packet));
-  switch (path.kind) {
-    [[likely]] case PathKind::unicast:
-    case PathKind::local:
-      return neighbors_.output(interface, path.next_hop, std::move(packet), now);
-    case PathKind::broadcast:
-      return interface.send(std::move(packet), wire::MacAddress::broadcast(), wire::ethertype_ipv4);
-    case PathKind::multicast:
-      return interface.send(std::move(packet), wire::MacAddress::of_group(dst), wire::ethertype_ipv4);
-  }
+  const auto mac = path.kind == PathKind::multicast ? wire::MacAddress::of_group(dst) : wire::MacAddress::broadcast();
+  path.via->send(std::move(packet), mac, wire::ethertype_ipv4);
 }
 
 void Ipv4::loop_copy(const Frame& payload, const wire::Ipv4Header& header, std::uint32_t interface) {

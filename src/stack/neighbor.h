@@ -78,7 +78,11 @@ class Neighbors {
   };
 
   [[nodiscard]] std::size_t bucket_of(std::uint32_t interface, const IpAddress& ip) const;
-  [[nodiscard]] static std::size_t recent_of(const IpAddress& ip) { return (ip.number() * 0x9e3779b1u) >> 26; }
+  [[nodiscard]] static std::size_t recent_of(const IpAddress& ip) {
+    std::uint32_t word;
+    std::memcpy(&word, ip.bytes.data(), sizeof word);
+    return (word * 0x9e3779b1u) >> 26;
+  }
   [[nodiscard]] Slot look_up(std::uint32_t interface, const IpAddress& ip);
   [[nodiscard]] bool is_at(Slot slot, std::uint32_t interface, const IpAddress& ip) const {
     return entries_[slot].interface == interface && entries_[slot].ip == ip;
@@ -113,7 +117,7 @@ class Neighbors {
   std::size_t size_ = 0, unresolved_ = 0, held_ = 0;
 };
 
-inline void Neighbors::output(Interface& interface, const IpAddress& next_hop, Frame&& packet, Time now) {
+[[gnu::always_inline]] inline void Neighbors::output(Interface& interface, const IpAddress& next_hop, Frame&& packet, Time now) {
   const Slot slot = recent_[recent_of(next_hop)];
   const Entry& entry = entries_[slot];
   if (is_at(slot, interface.index(), next_hop) && now < entry.confirmed_until) [[likely]] {

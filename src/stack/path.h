@@ -9,13 +9,16 @@
 
 namespace gannet::stack {
 
+class Interface;
+
 enum class PathKind : std::uint8_t { unicast, broadcast, multicast, local };  // local: the destination is one of our own addresses
 
 // Where a destination is, for now. Good as long as the host's generation is the same, so a send to a known peer looks nothing up.
 struct Path {
   IpAddress src;                // what this host would choose (RFC 1122 3.3.4.3), or what was asked for
   IpAddress next_hop;           // a neighbour on the link
-  std::uint32_t interface = 0;  // index
+  Interface* via = nullptr;     // to leave by
+  std::uint32_t interface = 0;  // its index
   std::uint32_t mtu = 0;        // of the path, bytes of IP packet: what was learned, or the interface's
   std::uint32_t interface_mtu = 0;
   PathKind kind = PathKind::unicast;
@@ -35,6 +38,12 @@ enum class Fragmentation : std::uint8_t {
 
 // Whether what was learned of the path counts, and not the interface's MTU alone.
 [[nodiscard]] constexpr bool uses_path_mtu(Fragmentation fragmentation) { return fragmentation <= Fragmentation::refuse; }
+[[nodiscard]] constexpr bool always_sets_df(Fragmentation fragmentation) {
+  return fragmentation == Fragmentation::refuse || fragmentation == Fragmentation::probe;
+}
+[[nodiscard]] constexpr bool may_fragment(Fragmentation fragmentation) {
+  return !always_sets_df(fragmentation) && fragmentation != Fragmentation::interface;
+}
 
 // An ICMP error about a packet of ours, on its way up. ICMP has checked lengths and checksums; the upper layer finds the socket.
 struct IcmpError {

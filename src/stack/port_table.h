@@ -66,7 +66,8 @@ class PortTable {
   void disconnect(PortBinding& binding, const IpAddress& local);
 
   // The socket for a unicast datagram, or null.
-  [[nodiscard]] inline PortBinding* find(const Address& local, const Address& peer) const;
+  [[nodiscard]] inline PortBinding* find(const IpAddress& local, std::uint16_t local_port, const IpAddress& peer, std::uint16_t peer_port) const;
+  [[nodiscard]] PortBinding* find(const Address& local, const Address& peer) const { return find(local.ip, local.port, peer.ip, peer.port); }
   // After find() found none: some socket is there, but connected to another peer.
   [[nodiscard]] bool has_connected(std::uint16_t port) const { return ports_[port].connected != 0; }
   // Calls visit(PortBinding&) for each socket that a broadcast or multicast datagram matches. It must not bind or unbind.
@@ -120,13 +121,13 @@ class PortTable {
   std::size_t size_ = 0;
 };
 
-inline PortBinding* PortTable::find(const Address& local, const Address& peer) const {
-  const Port& port = ports_[local.port];
+inline PortBinding* PortTable::find(const IpAddress& local, std::uint16_t local_port, const IpAddress& peer, std::uint16_t peer_port) const {
+  const Port& port = ports_[local_port];
   PortBinding* wildcard = port.wildcards;
   const bool is_alone = (port.connected | port.specific) == 0 && wildcard != nullptr && !wildcard->reuse_port;
-  if (is_alone && wildcard->local_.ip.family == local.ip.family) [[likely]]
+  if (is_alone && wildcard->local_.ip.family == local.family) [[likely]]
     return wildcard;
-  return find_any(local, peer);
+  return find_any({local, local_port}, {peer, peer_port});
 }
 
 template <class Visit>

@@ -51,7 +51,7 @@ Result<void> Stack::add_route(const Route& route) {
   return routes_.add(route);
 }
 
-void Stack::input(std::uint32_t index, Frame frame, Time now) {
+void Stack::input_frame(std::uint32_t index, Frame&& frame, Time now) {
   context_.counters.frames_in.add();
   Interface* interface = interfaces_.find(index);
   if (interface == nullptr || !interface->is_up()) [[unlikely]]
@@ -63,7 +63,7 @@ void Stack::input(std::uint32_t index, Frame frame, Time now) {
 void Stack::input_ethernet(Interface& interface, Frame&& frame, Time now) {
   const auto bytes = std::as_const(frame).bytes();
   const bool is_plain = bytes.size() >= wire::ethernet_header_size && wire::load_be16(bytes, 12) == wire::ethertype_ipv4 &&
-                        wire::load_mac(bytes, 0) == interface.mac() && wire::load_mac(bytes, 6) != interface.mac();
+                        wire::is_mac_at(bytes, 0, interface.mac()) && !wire::is_mac_at(bytes, 6, interface.mac());
   if (!is_plain) [[unlikely]]
     return input_other_ethernet(interface, std::move(frame), now);
   frame.trim_front(wire::ethernet_header_size);

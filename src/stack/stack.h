@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include <gannet/address.h>
 #include <gannet/result.h>
@@ -50,8 +51,11 @@ class Stack {
   Result<void> add_route(const Route& route);
   Result<void> remove_route(const Route& route) { return routes_.remove(route); }
 
-  // A frame that came by an interface.
-  void input(std::uint32_t interface, Frame frame, Time now);
+  // A frame that came by an interface. It is empty afterwards: somebody took it, or nobody needs it any more.
+  void input(std::uint32_t interface, Frame&& frame, Time now) {
+    input_frame(interface, std::move(frame), now);
+    frame.release();
+  }
   // The frames that wait to leave by an interface, and how many of the first were sent (and moved from).
   [[nodiscard]] std::span<Frame> output(std::uint32_t interface) { return interfaces_.find(interface)->output().front(); }
   void sent(std::uint32_t interface, std::size_t count);
@@ -78,6 +82,7 @@ class Stack {
   [[nodiscard]] std::size_t held() const;
 
  private:
+  void input_frame(std::uint32_t index, Frame&& frame, Time now);
   void input_ethernet(Interface& interface, Frame&& frame, Time now);
   void input_other_ethernet(Interface& interface, Frame&& frame, Time now);
 

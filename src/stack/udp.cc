@@ -29,16 +29,16 @@ class Udp::Socket final : public Endpoint, public PortBinding {
   bool port_bound = false;     // likewise
   std::size_t index = 0;       // in sockets_
 
-  // What `path` was found with, besides `path_to`.
+  // To where the last datagram went, good while path.generation is the host's; and what it was found with.
+  Path path;
+  IpAddress path_to = any;
   IpAddress path_source = any;
   std::uint32_t path_interface = 0;
-};
-
-// The addresses and header fields of what is to be sent.
-struct Udp::Outgoing {
-  const Path& path;
-  Address to;
-  wire::IpInfo ip;
+  // What IP is to write for whatever goes there. TTL, TOS and options are each datagram's own.
+  wire::IpInfo outgoing;
+  // When recent_flows_ was last told that something went there, and between which ports.
+  std::uint32_t told_tick = 0;
+  std::uint32_t told_ports = 0;
 };
 
 Udp::Udp(Context& context, IpLayer& ip, Interfaces& interfaces, Multicast& multicast)
@@ -139,7 +139,7 @@ void Udp::disconnect(Endpoint& endpoint) {
 
 SocketGroups& Udp::groups(Endpoint& endpoint) const { return static_cast<Socket&>(endpoint).groups; }
 
-// Leaves it in socket.path.
+// Leaves it in socket.path, and its addresses in socket.outgoing.
 [[gnu::always_inline]] inline Result<void> Udp::find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface) {
   const bool known = ip_.is_current(socket.path) && socket.path_to == dst && socket.path_source == src && socket.path_interface == interface;
   if (known) [[likely]]
@@ -154,6 +154,9 @@ Result<void> Udp::look_up_path(Socket& socket, const IpAddress& dst, const IpAdd
   socket.path_to = dst;
   socket.path_source = src;
   socket.path_interface = interface;
+  socket.told_tick = 0;
+  // 0.0.0.0 is this host.
+  socket.outgoing = {.src = path->src, .dst = dst.is_any() ? path->next_hop : dst, .interface = path->interface, .protocol = wire::protocol_udp};
   return {};
 }
 
@@ -187,19 +190,17 @@ void Udp::input(const wire::IpInfo& ip, Frame&& datagram, Time now) {
     counters_.in_errors.add();
     return context_.fates.drop(udp.error(), ip.packet);
   }
-  const AddressKind kind = interfaces_.kind_of(ip.dst, ip.interface);
   Delivery delivery{.ip = ip,
-                    .peer = {ip.src, udp->src_port},
-                    .local = {ip.dst, udp->dst_port},
+                    .peer_port = udp->src_port,
+                    .local_port = udp->dst_port,
                     .payload = bytes.subspan(wire::udp_header_size, udp->user_data.size()),
                     .has_checksum = udp->has_checksum,
                     .now = now,
-                    .to_group = kind != AddressKind::own && kind != AddressKind::loopback,
                     .frame = &datagram};
-  if (delivery.to_group) [[unlikely]]
+  if (ip.to_group) [[unlikely]]
     return deliver_to_group(delivery);
 
-  PortBinding* binding = ports_.find(delivery.local, delivery.peer);
+  PortBinding* binding = ports_.find(ip.dst, udp->dst_port, ip.src, udp->src_port);
   if (binding == nullptr) [[unlikely]]
     return refuse(delivery);
   auto& socket = static_cast<Socket&>(*binding);
@@ -217,7 +218,7 @@ void Udp::deliver_to_group(Delivery& delivery) {
     if (!fate || !*fate) fate = one;
   };
   Socket* with_handler = nullptr;
-  ports_.for_each(delivery.local, delivery.peer, [&](PortBinding& binding) {
+  ports_.for_each(delivery.local(), delivery.peer(), [&](PortBinding& binding) {
     auto& socket = static_cast<Socket&>(binding);
     if (socket.bound_interface != 0 && socket.bound_interface != ip.interface) return;
     if (ip.dst.is_multicast() && !Multicast::accepts(socket.groups, ip.dst, ip.interface, ip.src, socket.options.multicast_all)) {
@@ -239,12 +240,11 @@ std::expected<void, Drop> Udp::deliver_copy(Socket& socket, const Delivery& deli
   copy.resize(bytes.size());
   std::ranges::copy(bytes, copy.bytes().begin());
   Delivery second{.ip = delivery.ip,
-                  .peer = delivery.peer,
-                  .local = delivery.local,
+                  .peer_port = delivery.peer_port,
+                  .local_port = delivery.local_port,
                   .payload = copy.bytes().subspan(wire::udp_header_size, delivery.payload.size()),
                   .has_checksum = delivery.has_checksum,
                   .now = delivery.now,
-                  .to_group = true,
                   .frame = &copy};
   return deliver(socket, second);
 }
@@ -252,9 +252,9 @@ std::expected<void, Drop> Udp::deliver_copy(Socket& socket, const Delivery& deli
 // Nobody is there. Senders to one address are told so (RFC 1122 4.1.3.1), unless IP knows that they must not be.
 void Udp::refuse(const Delivery& delivery) {
   counters_.no_ports.add();
-  const bool has_other_peer = !delivery.to_group && ports_.has_connected(delivery.local.port);
+  const bool has_other_peer = !delivery.ip.to_group && ports_.has_connected(delivery.local_port);
   context_.fates.drop(has_other_peer ? Drop::udp_wrong_peer : Drop::udp_no_socket, delivery.ip.packet);
-  if (!delivery.to_group) ip_.port_unreachable(delivery.ip, delivery.now);
+  if (!delivery.ip.to_group) ip_.port_unreachable(delivery.ip, delivery.now);
 }
 
 bool Udp::icmp_error(const IcmpError& error, Time now) {
@@ -274,6 +274,17 @@ bool Udp::icmp_error(const IcmpError& error, Time now) {
                  .offender = error.offender},
                 error.hard || (error.error == EMSGSIZE), error.quote.subspan(wire::udp_header_size));
   return true;
+}
+
+// Once a second is enough for each flow.
+[[gnu::always_inline]] inline void Udp::remember_flow(Socket& socket, std::uint16_t port, Time now) {
+  const std::uint32_t tick = RecentFlows::tick_of(now);
+  const std::uint32_t ports = std::uint32_t{socket.local.port} << 16 | port;
+  if (socket.told_tick == tick && socket.told_ports == ports) [[likely]]
+    return;
+  socket.told_tick = tick;
+  socket.told_ports = ports;
+  recent_flows_.remember(socket.local.port, socket.outgoing.dst, port, now);
 }
 
 std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
@@ -334,42 +345,34 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
                                   : multicast                   ? options.multicast_interface
                                                                 : 0;
   if (auto found = find_path(socket, to.ip, source, interface); !found) return found;
-  const Path& path = socket.path;
-  if (path.kind == PathKind::broadcast && !options.broadcast) return no_broadcast;
-  if (to.ip.is_any()) to.ip = path.next_hop;  // 0.0.0.0 is this host
+  if (socket.path.kind == PathKind::broadcast && !options.broadcast) return no_broadcast;
 
   const int own_hop_limit = multicast ? options.multicast_ttl : options.ttl >= 0 ? options.ttl : context_.config.ttl;
-  const auto ip_options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
-                                                      : std::span(options.ip_options).first(options.ip_options_size);
-  const Outgoing outgoing{.path = path,
-                          .to = to,
-                          .ip = {.src = path.src,
-                                 .dst = to.ip,
-                                 .interface = path.interface,
-                                 .protocol = wire::protocol_udp,
-                                 .hop_limit = static_cast<std::uint8_t>(header.hop_limit >= 0 ? header.hop_limit : own_hop_limit),
-                                 .tos = static_cast<std::uint8_t>(header.tos >= 0 ? header.tos : options.tos),
-                                 .options = ip_options}};
-  return send(socket, outgoing, request.payload, header.segment_size != 0 ? header.segment_size : options.segment_size, now);
+  socket.outgoing.hop_limit = static_cast<std::uint8_t>(header.hop_limit >= 0 ? header.hop_limit : own_hop_limit);
+  socket.outgoing.tos = static_cast<std::uint8_t>(header.tos >= 0 ? header.tos : options.tos);
+  socket.outgoing.options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
+                                                        : std::span(options.ip_options).first(options.ip_options_size);
+  const std::uint16_t segment_size = header.segment_size != 0 ? header.segment_size : options.segment_size;
+  if (segment_size == 0 || request.payload.size() <= segment_size) return send_datagram(socket, to.port, request.payload, now);
+  return send_segments(socket, to.port, request.payload, segment_size, now);
 }
 
-Result<void> Udp::send(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, std::uint16_t segment_size, Time now) {
-  if (segment_size == 0 || payload.size() <= segment_size) return send_datagram(socket, outgoing, payload, now);
-
+Result<void> Udp::send_segments(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, std::uint16_t segment_size, Time now) {
   if (payload.size() > segments_at_most * segment_size) return Error{EINVAL, "more than 128 segments in one send"};
-  const std::uint32_t mtu = uses_path_mtu(socket.options.fragmentation) ? outgoing.path.mtu : outgoing.path.interface_mtu;
-  const bool fits = segment_size + wire::udp_header_size + 20 + outgoing.ip.options.size() <= mtu;
+  const std::uint32_t mtu = uses_path_mtu(socket.options.fragmentation) ? socket.path.mtu : socket.path.interface_mtu;
+  const bool fits = segment_size + wire::udp_header_size + 20 + socket.outgoing.options.size() <= mtu;
   if (!fits) return Error{EMSGSIZE, "the segments are larger than the path's MTU"};
-  if (auto first = send_datagram(socket, outgoing, payload.first(segment_size), now); !first) return first;
+  if (auto first = send_datagram(socket, port, payload.first(segment_size), now); !first) return first;
   // The send has begun, and what happens to a later segment is a datagram's loss like any other.
   for (payload = payload.subspan(segment_size); !payload.empty(); payload = payload.subspan(std::min<std::size_t>(payload.size(), segment_size))) {
-    const auto sent = send_datagram(socket, outgoing, payload.first(std::min<std::size_t>(payload.size(), segment_size)), now);
+    const auto sent = send_datagram(socket, port, payload.first(std::min<std::size_t>(payload.size(), segment_size)), now);
     if (!sent) count_loss(sent.error());
   }
   return {};
 }
 
-Result<void> Udp::send_datagram(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, Time now) {
+// To socket.outgoing.dst, which find_path() left there.
+Result<void> Udp::send_datagram(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, Time now) {
   if (payload.size() > largest_payload) return Error{EMSGSIZE, "larger than a datagram can be: 65,507 bytes over IPv4"};
   Frame frame = context_.pools.allocate(wire::udp_header_size + payload.size());
   if (!frame) return Error{ENOBUFS, "the host has no frame left"};
@@ -378,13 +381,13 @@ Result<void> Udp::send_datagram(Socket& socket, const Outgoing& outgoing, std::s
   wire::ChecksumSum sum;
   sum.add_copy(bytes.subspan(wire::udp_header_size), payload);
   if (socket.options.no_checksum) {
-    wire::emit_udp_unchecked(socket.local.port, outgoing.to.port, bytes);
+    wire::emit_udp_unchecked(socket.local.port, port, bytes);
   } else {
-    wire::emit_udp(outgoing.ip.src, outgoing.ip.dst, socket.local.port, outgoing.to.port, bytes, sum);
+    wire::emit_udp(socket.outgoing.src, socket.outgoing.dst, socket.local.port, port, bytes, sum);
   }
-  auto sent = ip_.output(std::move(frame), outgoing.ip, outgoing.path, socket.options.fragmentation, now, socket.options.multicast_loop);
+  auto sent = ip_.output(std::move(frame), socket.outgoing, socket.path, socket.options.fragmentation, now, socket.options.multicast_loop);
   if (!sent) return sent;
-  recent_flows_.remember(socket.local.port, outgoing.to, now);
+  remember_flow(socket, port, now);
   counters_.out_datagrams.add();
   return {};
 }
@@ -398,35 +401,31 @@ Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size
 
 [[gnu::always_inline]] inline Result<void> Udp::answer(Socket& socket, Delivery& delivery, std::size_t size) {
   Frame& frame = *delivery.frame;
-  const Address& to = delivery.peer;
-  const std::size_t length = wire::udp_header_size + size;
   if (!frame) [[unlikely]]
     return Error{EINVAL, "this datagram was answered already"};
-  if (to.port == 0) [[unlikely]]
+  if (delivery.peer_port == 0) [[unlikely]]
     return Error{EINVAL, "the peer's port is 0: it wants no answer"};
+  const IpAddress& source = delivery.ip.to_group ? socket.source : delivery.ip.dst;
+  if (auto found = find_path(socket, delivery.ip.src, source, socket.bound_interface); !found) [[unlikely]]
+    return found;
+  const std::size_t length = wire::udp_header_size + size;
   if (length > frame.size() && length > frame.size() + frame.tailroom()) [[unlikely]]
     return Error{EMSGSIZE, "the answer does not fit the frame of the datagram"};
-  const IpAddress& source = delivery.to_group ? socket.source : delivery.local.ip;
-  if (auto found = find_path(socket, to.ip, source, socket.bound_interface); !found) [[unlikely]]
-    return found;
+  frame.resize(length);
 
   const EndpointOptions& options = socket.options;
-  const wire::IpInfo ip{.src = socket.path.src,
-                        .dst = to.ip,
-                        .interface = socket.path.interface,
-                        .protocol = wire::protocol_udp,
-                        .hop_limit = options.ttl >= 0 ? static_cast<std::uint8_t>(options.ttl) : context_.config.ttl,
-                        .tos = options.tos,
-                        .options = std::span(options.ip_options).first(options.ip_options_size)};
-  frame.resize(length);
+  wire::IpInfo& ip = socket.outgoing;
+  ip.hop_limit = options.ttl >= 0 ? static_cast<std::uint8_t>(options.ttl) : context_.config.ttl;
+  ip.tos = options.tos;
+  ip.options = std::span(options.ip_options).first(options.ip_options_size);
   if (options.no_checksum) [[unlikely]] {
-    wire::emit_udp_unchecked(delivery.local.port, to.port, frame.bytes());
+    wire::emit_udp_unchecked(delivery.local_port, delivery.peer_port, frame.bytes());
   } else {
-    wire::emit_udp(ip.src, ip.dst, delivery.local.port, to.port, frame.bytes());
+    wire::emit_udp(ip.src, ip.dst, delivery.local_port, delivery.peer_port, frame.bytes());
   }
   if (auto sent = ip_.output(std::move(frame), ip, socket.path, options.fragmentation, delivery.now); !sent) [[unlikely]]
     return sent;
-  recent_flows_.remember(delivery.local.port, to, delivery.now);
+  remember_flow(socket, delivery.peer_port, delivery.now);
   counters_.out_datagrams.add();
   return {};
 }

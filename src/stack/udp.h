@@ -88,7 +88,6 @@ class Udp {
 
  private:
   class Socket;
-  struct Outgoing;
 
   void deliver_to_group(Delivery& delivery);
   // The two of them and find_path() stand on the path of every datagram, and are part of their callers.
@@ -100,9 +99,10 @@ class Udp {
   Result<void> bind_automatically(Socket& socket);
   Result<void> find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
   Result<void> look_up_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
-  Result<void> send(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, std::uint16_t segment_size, Time now);
-  Result<void> send_datagram(Socket& socket, const Outgoing& outgoing, std::span<const std::byte> payload, Time now);
+  Result<void> send_segments(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, std::uint16_t segment_size, Time now);
+  Result<void> send_datagram(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, Time now);
   Result<void> answer(Socket& socket, Delivery& delivery, std::size_t size);
+  void remember_flow(Socket& socket, std::uint16_t port, Time now);
   void report_refusal(Socket& socket, const SendRequest& request, const Error& error);
   void count_loss(const Error& error);
 

@@ -14,18 +14,29 @@ std::uint64_t add_with_carry(std::uint64_t sum, std::uint64_t word) {
   return sum + carry;
 }
 
-// From here on the vector sum, with its setup and its final fold, is faster.
-constexpr std::size_t avx2_from = 128;
+template <std::size_t size>
+[[gnu::always_inline]] inline std::uint64_t add_bytes(std::uint64_t sum, const std::byte* at) {
+  if constexpr (size == 8) return add_with_carry(sum, load_native<std::uint64_t>(at));
+  if constexpr (size > 8) return add_bytes<size / 2>(add_bytes<size / 2>(sum, at), at + size / 2);
+}
 
-// The last 0 to 7 bytes, padded with zeros.
-std::uint64_t load_tail(const std::byte* at, std::size_t size) {
-  std::uint64_t word = 0;
-  if (size & 4) std::memcpy(&word, at, 4);
-  std::uint64_t rest = 0;
-  if (size & 2) std::memcpy(&rest, at + (size & 4), 2);
+// From here on the vector sum, with its setup and its final fold, is faster.
+constexpr std::size_t short_limit = 128;
+
+// A short length is a sum of powers of two: no loop, and few branches.
+[[gnu::always_inline]] inline std::uint64_t sum_short(std::span<const std::byte> bytes) {
+  const std::byte* at = bytes.data();
+  const std::size_t size = bytes.size();
+  std::uint64_t sum = 0;
+  if (size & 64) sum = add_bytes<64>(sum, std::exchange(at, at + 64));
+  if (size & 32) sum = add_bytes<32>(sum, std::exchange(at, at + 32));
+  if (size & 16) sum = add_bytes<16>(sum, std::exchange(at, at + 16));
+  if (size & 8) sum = add_bytes<8>(sum, std::exchange(at, at + 8));
+  if (size & 4) sum = add_with_carry(sum, load_native<std::uint32_t>(std::exchange(at, at + 4)));
+  if (size & 2) sum = add_with_carry(sum, load_native<std::uint16_t>(std::exchange(at, at + 2)));
   // The odd byte comes first in its 16-bit word, whatever the byte order of the machine.
-  if (size & 1) std::memcpy(reinterpret_cast<std::byte*>(&rest) + (size & 2), at + (size & 6), 1);
-  return add_with_carry(word, rest);
+  if (size & 1) sum = add_with_carry(sum, big_endian(static_cast<std::uint16_t>(std::to_integer<unsigned>(*at) << 8)));
+  return sum;
 }
 
 }  // namespace
@@ -34,30 +45,15 @@ std::uint64_t sum_scalar(std::span<const std::byte> bytes) {
   const std::byte* at = bytes.data();
   std::size_t left = bytes.size();
   std::uint64_t sum = 0;
-  for (; left >= 32; at += 32, left -= 32) {
-    sum = add_with_carry(sum, load_native<std::uint64_t>(at));
-    sum = add_with_carry(sum, load_native<std::uint64_t>(at + 8));
-    sum = add_with_carry(sum, load_native<std::uint64_t>(at + 16));
-    sum = add_with_carry(sum, load_native<std::uint64_t>(at + 24));
-  }
-  for (; left >= 8; at += 8, left -= 8) sum = add_with_carry(sum, load_native<std::uint64_t>(at));
-  return left == 0 ? sum : add_with_carry(sum, load_tail(at, left));
+  for (; left >= short_limit; at += 64, left -= 64) sum = add_bytes<64>(sum, at);
+  return add_with_carry(sum, sum_short({at, left}));
 }
 
 std::uint64_t copy_and_sum_scalar(std::span<std::byte> to, std::span<const std::byte> from) {
   ASSERT(to.size() == from.size());
-  std::byte* out = to.data();
-  const std::byte* at = from.data();
-  std::size_t left = from.size();
-  std::uint64_t sum = 0;
-  for (; left >= 8; at += 8, out += 8, left -= 8) {
-    const std::uint64_t word = load_native<std::uint64_t>(at);
-    std::memcpy(out, &word, sizeof word);
-    sum = add_with_carry(sum, word);
-  }
-  if (left == 0) return sum;
-  std::memcpy(out, at, left);
-  return add_with_carry(sum, load_tail(at, left));
+  // What is summed is the copy: whoever can write to `from` may do so meanwhile.
+  if (!from.empty()) std::memcpy(to.data(), from.data(), from.size());
+  return sum_scalar(to);
 }
 
 #ifdef __x86_64__
@@ -128,10 +124,13 @@ bool has_avx2() { return false; }
 
 #endif
 
-std::uint64_t sum_bytes(std::span<const std::byte> bytes) { return bytes.size() >= avx2_from && has_avx2() ? sum_avx2(bytes) : sum_scalar(bytes); }
+std::uint64_t sum_bytes(std::span<const std::byte> bytes) {
+  if (bytes.size() < short_limit) return sum_short(bytes);
+  return has_avx2() ? sum_avx2(bytes) : sum_scalar(bytes);
+}
 
 std::uint64_t copy_and_sum(std::span<std::byte> to, std::span<const std::byte> from) {
-  return from.size() >= avx2_from && has_avx2() ? copy_and_sum_avx2(to, from) : copy_and_sum_scalar(to, from);
+  return from.size() >= short_limit && has_avx2() ? copy_and_sum_avx2(to, from) : copy_and_sum_scalar(to, from);
 }
 
 }  // namespace gannet::wire

@@ -42,23 +42,27 @@ class ChecksumSum {
   // The same for a header whose size is known, without a call.
   template <std::size_t size>
   void add_header(const std::byte* bytes);
-  // Adds a number as its two big-endian 16-bit words.
+  // Adds a number as its big-endian 16-bit words.
   void add(std::uint32_t value) { add_native(big_endian(value)); }
+  void add(std::uint64_t value) { add_native(big_endian(value)); }
   void add_pseudo_header(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol, std::uint32_t upper_length) {
-    // Four numbers below 2^32 need no carry. The unused tail of an IPv4 address is zero and adds nothing.
-    const auto first = [](const IpAddress& ip) -> std::uint64_t { return load_native<std::uint32_t>(ip.bytes.data()); };
-    add_native(first(src) + first(dst) + big_endian(upper_length) + big_endian(std::uint32_t{protocol}));
+    add_native(first_words(src, dst) + big_endian(upper_length) + big_endian(std::uint32_t{protocol}));
     if (src.is_ipv4()) return;
     for (const IpAddress* ip : {&src, &dst}) {
       add_native(load_native<std::uint32_t>(ip->bytes.data() + 4));
       add_native(load_native<std::uint64_t>(ip->bytes.data() + 8));
     }
   }
+  // IPv4 addresses.
+  void add_addresses(const IpAddress& src, const IpAddress& dst) { add_native(first_words(src, dst)); }
   // Copies `from` to `to`, which has the same size, and adds it on the way.
   void add_copy(std::span<std::byte> to, std::span<const std::byte> from) { add_native(copy_and_sum(to, from)); }
   void add(const ChecksumSum& other) { add_native(other.sum_); }
 
-  // 0xffff means: over the bytes added, a correct checksum among them, everything agrees.
+  // Over the bytes added, a correct checksum among them, everything agrees: the sum is all ones, that is, a multiple of 0xffff other than zero. (The
+  // byte order and the folding do not matter to that.)
+  [[nodiscard]] bool agrees() const { return sum_ % 0xffff == 0 && sum_ != 0; }
+  // The sum in 16 bits.
   [[nodiscard]] std::uint16_t folded() const {
     // A word and itself with its halves exchanged: the upper half of their sum is the sum of the halves with the carry brought around.
     const auto half = static_cast<std::uint32_t>((sum_ + std::rotl(sum_, 32)) >> 32);
@@ -68,6 +72,10 @@ class ChecksumSum {
   [[nodiscard]] std::uint16_t checksum() const { return static_cast<std::uint16_t>(~folded()); }
 
  private:
+  // Numbers below 2^32: the sum of four needs no carry. The unused tail of an IPv4 address is zero and adds nothing.
+  static std::uint64_t first_words(const IpAddress& src, const IpAddress& dst) {
+    return std::uint64_t{load_native<std::uint32_t>(src.bytes.data())} + load_native<std::uint32_t>(dst.bytes.data());
+  }
   void add_native(std::uint64_t words) { sum_ += static_cast<std::uint64_t>(__builtin_add_overflow(sum_, words, &sum_)); }
 
   std::uint64_t sum_ = 0;

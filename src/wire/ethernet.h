@@ -64,6 +64,10 @@ struct MacAddress {
   std::memcpy(mac.bytes.data(), at.data() + offset, mac.bytes.size());
   return mac;
 }
+// The same as load_mac(at, offset) == mac, where it lies.
+[[nodiscard]] inline bool is_mac_at(std::span<const std::byte> at, std::size_t offset, const MacAddress& mac) {
+  return std::memcmp(at.data() + offset, mac.bytes.data(), sizeof mac.bytes) == 0;
+}
 inline void store_mac(std::span<std::byte> at, std::size_t offset, const MacAddress& mac) {
   std::memcpy(at.data() + offset, mac.bytes.data(), mac.bytes.size());
 }

@@ -11,7 +11,7 @@ std::expected<Icmp4, Drop> parse_icmp4(std::span<const std::byte> payload) {
   if (payload.size() < icmp4_header_size) return std::unexpected(Drop::icmp_truncated);
   ChecksumSum sum;
   sum.add(payload);
-  if (sum.folded() != 0xffff) return std::unexpected(Drop::icmp_checksum_bad);
+  if (!sum.agrees()) return std::unexpected(Drop::icmp_checksum_bad);
   return Icmp4{static_cast<Icmp4Type>(load_u8(payload, 0)), load_u8(payload, 1), load_be32(payload, 4), payload.subspan(icmp4_header_size)};
 }
 

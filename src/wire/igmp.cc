@@ -79,7 +79,7 @@ std::expected<Igmp, Drop> parse_igmp(std::span<const std::byte> payload) {
   if (payload.size() < igmp_size) return std::unexpected(Drop::igmp_truncated);
   ChecksumSum sum;
   sum.add(payload);
-  if (sum.folded() != 0xffff) return std::unexpected(Drop::igmp_checksum_bad);
+  if (!sum.agrees()) return std::unexpected(Drop::igmp_checksum_bad);
 
   const auto type = static_cast<IgmpType>(load_u8(payload, 0));
   if (type == IgmpType::query) return parse_query(payload);

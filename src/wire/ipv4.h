@@ -57,7 +57,15 @@ struct Ipv4 : Ipv4Header {
 
   // What the upper layer may know.
   [[nodiscard]] IpInfo info(std::uint32_t interface = 0, bool link_broadcast = false) const {
-    return {src, dst, interface, protocol, ttl, tos, link_broadcast, options, packet};
+    return {.src = src,
+            .dst = dst,
+            .interface = interface,
+            .protocol = protocol,
+            .hop_limit = ttl,
+            .tos = tos,
+            .link_broadcast = link_broadcast,
+            .options = options,
+            .packet = packet};
   }
 };
 
@@ -84,7 +92,7 @@ inline constexpr std::uint16_t offset = 0x1fff;
   sum.add_header<ipv4_header_size>(bytes.data());
   if (header_size != ipv4_header_size) [[unlikely]]
     sum.add(bytes.subspan(ipv4_header_size, header_size - ipv4_header_size));
-  if (sum.folded() != 0xffff) return std::unexpected(Drop::ip_checksum_bad);
+  if (!sum.agrees()) return std::unexpected(Drop::ip_checksum_bad);
 
   const std::uint16_t fragment = load_be16(bytes, 6);
   Ipv4 ipv4;
@@ -103,25 +111,26 @@ inline constexpr std::uint16_t offset = 0x1fff;
   return ipv4;
 }
 
-// Whether the packet is what nearly all are: valid, whole, without options. What parse_ipv4() would say of it, plain_ipv4_info() says in a quarter of
-// the time.
-[[nodiscard, gnu::always_inline]] inline bool is_plain_ipv4(std::span<const std::byte> bytes) {
-  if (bytes.size() < ipv4_header_size || load_u8(bytes, 0) != 0x45) return false;
+// The size of a packet that is what nearly all are: valid, whole, without options; 0 for any other. What parse_ipv4() would say of it,
+// plain_ipv4_info() says in a quarter of the time.
+[[nodiscard, gnu::always_inline]] inline std::size_t plain_ipv4_size(std::span<const std::byte> bytes) {
+  if (bytes.size() < ipv4_header_size || load_u8(bytes, 0) != 0x45) return 0;
   const std::size_t total_length = load_be16(bytes, 2);
-  if (total_length < ipv4_header_size || total_length > bytes.size()) return false;
-  if ((load_be16(bytes, 6) & (ipv4_field::more_fragments | ipv4_field::offset)) != 0) return false;
+  if (total_length < ipv4_header_size || total_length > bytes.size()) return 0;
+  if ((load_be16(bytes, 6) & (ipv4_field::more_fragments | ipv4_field::offset)) != 0) return 0;
   ChecksumSum sum;
   sum.add_header<ipv4_header_size>(bytes.data());
-  return sum.folded() == 0xffff;
+  return sum.agrees() ? total_length : 0;
 }
-[[nodiscard, gnu::always_inline]] inline IpInfo plain_ipv4_info(std::span<const std::byte> bytes, std::uint32_t interface) {
-  return {.src = load_ipv4(bytes, 12),
-          .dst = load_ipv4(bytes, 16),
+[[nodiscard, gnu::always_inline]] inline IpInfo plain_ipv4_info(std::span<const std::byte> packet, std::uint32_t interface, bool to_group) {
+  return {.src = load_ipv4(packet, 12),
+          .dst = load_ipv4(packet, 16),
           .interface = interface,
-          .protocol = load_u8(bytes, 9),
-          .hop_limit = load_u8(bytes, 8),
-          .tos = load_u8(bytes, 1),
-          .packet = bytes.first(load_be16(bytes, 2))};
+          .protocol = load_u8(packet, 9),
+          .hop_limit = load_u8(packet, 8),
+          .tos = load_u8(packet, 1),
+          .to_group = to_group,
+          .packet = packet};
 }
 
 // The rest of emit_ipv4 for a header with options: writes them and their padding.
@@ -133,24 +142,23 @@ void emit_options(std::span<const std::byte> options, std::span<std::byte> packe
   ASSERT(header_size <= ipv4_header_size + ipv4_options_max && header_size <= packet.size() && packet.size() <= ipv4_packet_max);
   const unsigned fragment = (header.dont_fragment ? ipv4_field::dont_fragment : 0u) | (header.more_fragments ? ipv4_field::more_fragments : 0u) |
                             header.fragment_offset / 8u;
-  store_u8(packet, 0, static_cast<std::uint8_t>(0x40 | header_size / 4));
-  store_u8(packet, 1, header.tos);
-  store_be16(packet, 2, static_cast<std::uint16_t>(packet.size()));
-  store_be16(packet, 4, header.id);
-  store_be16(packet, 6, static_cast<std::uint16_t>(fragment));
-  store_u8(packet, 8, header.ttl);
-  store_u8(packet, 9, header.protocol);
-  store_be16(packet, 10, 0);
-  store_ipv4(packet, 12, header.src);
-  store_ipv4(packet, 16, header.dst);
-
+  // Put together before they are written: whole words are summed as they are, and nothing is read back.
+  const auto first =
+      static_cast<std::uint32_t>(0x40 | header_size / 4) << 24 | std::uint32_t{header.tos} << 16 | static_cast<std::uint32_t>(packet.size());
+  const std::uint32_t second = std::uint32_t{header.id} << 16 | fragment;
+  const std::uint32_t third = std::uint32_t{header.ttl} << 24 | std::uint32_t{header.protocol} << 16;
   ChecksumSum sum;
+  sum.add(std::uint64_t{first} << 32 | second);
+  sum.add(third);
+  sum.add_addresses(header.src, header.dst);
   if (!header.options.empty()) [[unlikely]] {
     emit_options(header.options, packet);
     sum.add(packet.subspan(ipv4_header_size, header_size - ipv4_header_size));
   }
-  sum.add_header<ipv4_header_size>(packet.data());
-  store_be16(packet, 10, sum.checksum());
+  store_be64(packet, 0, std::uint64_t{first} << 32 | second);
+  store_be32(packet, 8, third | sum.checksum());
+  store_ipv4(packet, 12, header.src);
+  store_ipv4(packet, 16, header.dst);
 }
 
 // The options that this host knows by name.

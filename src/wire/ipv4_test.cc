@@ -204,10 +204,11 @@ TEST(Ipv4, PlainPacketsAreWhatTheParserSaysTheyAre) {
       store_be16(packet, 10, sum.checksum());
     }
     const auto parsed = parse_ipv4(packet);
-    ASSERT_EQ(is_plain_ipv4(packet), parsed && parsed->options.empty() && !parsed->is_fragment());
-    if (!is_plain_ipv4(packet)) continue;
+    const std::size_t size = plain_ipv4_size(packet);
+    ASSERT_EQ(size != 0, parsed && parsed->options.empty() && !parsed->is_fragment());
+    if (size == 0) continue;
     ++plain;
-    const IpInfo fast = plain_ipv4_info(packet, 3);
+    const IpInfo fast = plain_ipv4_info(std::span<const std::byte>(packet).first(size), 3, false);
     const IpInfo slow = parsed->info(3);
     ASSERT_TRUE(fast.src == slow.src && fast.dst == slow.dst && fast.interface == slow.interface && fast.protocol == slow.protocol);
     ASSERT_TRUE(fast.hop_limit == slow.hop_limit && fast.tos == slow.tos && !fast.link_broadcast && fast.options.empty());

@@ -52,7 +52,7 @@ enum class ZeroChecksum : std::uint8_t { allowed, refused };
     ChecksumSum sum;
     sum.add_pseudo_header(ip.src, ip.dst, protocol_udp, static_cast<std::uint32_t>(length));
     sum.add(ip_payload.first(length));
-    if (sum.folded() != 0xffff) return std::unexpected(Drop::udp_checksum_bad);
+    if (!sum.agrees()) return std::unexpected(Drop::udp_checksum_bad);
   } else if (zero == ZeroChecksum::refused) {
     return std::unexpected(Drop::udp_checksum_missing);
   }
@@ -69,18 +69,16 @@ enum class ZeroChecksum : std::uint8_t { allowed, refused };
 [[gnu::always_inline]] inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t src_port, std::uint16_t dst_port,
                                             std::span<std::byte> packet, const ChecksumSum& user_data) {
   ASSERT(packet.size() >= udp_header_size && packet.size() <= 65535);
-  const auto length = static_cast<std::uint16_t>(packet.size());
-  store_be16(packet, 0, src_port);
-  store_be16(packet, 2, dst_port);
-  store_be16(packet, 4, length);
-  store_be16(packet, 6, 0);
-
+  const auto length = static_cast<std::uint32_t>(packet.size());
+  const std::uint32_t ports = std::uint32_t{src_port} << 16 | dst_port;
   ChecksumSum sum = user_data;
   sum.add_pseudo_header(src, dst, protocol_udp, length);
-  sum.add_header<udp_header_size>(packet.data());
+  sum.add(std::uint64_t{ports} << 32 | length << 16);
   // A computed zero goes out as all ones, since zero on the wire means "none" (RFC 768).
-  const std::uint16_t checksum = sum.checksum();
-  store_be16(packet, 6, checksum == 0 ? 0xffff : checksum);
+  const std::uint16_t folded = sum.folded();
+  store_be32(packet, 0, ports);
+  store_be16(packet, 4, static_cast<std::uint16_t>(length));
+  store_be16(packet, 6, folded == 0xffff ? folded : static_cast<std::uint16_t>(~folded));
 }
 
 // The same, with user data that already stands in `packet` at udp_header_size.

@@ -98,11 +98,11 @@ void Program::read(bool all) {
 }
 
 void Program::handle(stack::Delivery& delivery) {
-  const auto number = world_.deliver(host_, role_, delivery.peer, delivery.payload);
-  if (!number || delivery.to_group || !wants_answer(*number)) return;
+  const auto number = world_.deliver(host_, role_, delivery.peer(), delivery.payload);
+  if (!number || delivery.ip.to_group || !wants_answer(*number)) return;
   const std::size_t size = delivery.payload.size();
   const Ledger::Number reply =
-      world_.begin_send({.host = host_.number, .to = delivery.peer, .size = static_cast<std::uint32_t>(size), .is_reply = true}, delivery.payload);
+      world_.begin_send({.host = host_.number, .to = delivery.peer(), .size = static_cast<std::uint32_t>(size), .is_reply = true}, delivery.payload);
   const auto sent = host_.stack.udp().reply(*endpoint_, delivery, size);
   world_.end_send();
   if (!sent) world_.ledger().refused(reply, sent.error().code);
