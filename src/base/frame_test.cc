@@ -35,6 +35,29 @@ TEST(Frame, GrowsAtBothEnds) {
   EXPECT_EQ(frame.headroom(), 10u);
 }
 
+TEST(Frame, KeepsAPartOfItself) {
+  const auto pool = pool_of(1);
+  Frame frame = pool->allocate();
+  frame.resize(9);
+  std::memcpy(frame.bytes().data(), "ipdatapad", 9);
+  frame.narrow(2, 4);
+  EXPECT_EQ(frame.size(), 4u);
+  EXPECT_EQ(std::memcmp(frame.bytes().data(), "data", 4), 0);
+  EXPECT_EQ(frame.headroom(), frame_headroom + 2);
+  EXPECT_EQ(frame.tailroom(), small_chunk_size - frame_headroom - 6);
+}
+
+TEST(Frame, AssignedToItselfStaysWhatItIs) {
+  const auto pool = pool_of(1);
+  Frame frame = pool->allocate();
+  frame.resize(4);
+  Frame& same = frame;
+  frame = std::move(same);
+  EXPECT_TRUE(frame);
+  EXPECT_EQ(frame.size(), 4u);
+  EXPECT_EQ(pool->available(), 0u);
+}
+
 TEST(Frame, HasOneOwner) {
   const auto pool = pool_of(2);
   Frame a = pool->allocate();

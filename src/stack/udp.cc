@@ -353,8 +353,11 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
   socket.outgoing.options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
                                                         : std::span(options.ip_options).first(options.ip_options_size);
   const std::uint16_t segment_size = header.segment_size != 0 ? header.segment_size : options.segment_size;
-  if (segment_size == 0 || request.payload.size() <= segment_size) return send_datagram(socket, to.port, request.payload, now);
-  return send_segments(socket, to.port, request.payload, segment_size, now);
+  const bool is_one = segment_size == 0 || request.payload.size() <= segment_size;
+  const auto sent =
+      is_one ? send_datagram(socket, to.port, request.payload, now) : send_segments(socket, to.port, request.payload, segment_size, now);
+  socket.outgoing.options = {};  // they may be the request's
+  return sent;
 }
 
 Result<void> Udp::send_segments(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, std::uint16_t segment_size, Time now) {
@@ -405,12 +408,12 @@ Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size
     return Error{EINVAL, "this datagram was answered already"};
   if (delivery.peer_port == 0) [[unlikely]]
     return Error{EINVAL, "the peer's port is 0: it wants no answer"};
-  const IpAddress& source = delivery.ip.to_group ? socket.source : delivery.ip.dst;
-  if (auto found = find_path(socket, delivery.ip.src, source, socket.bound_interface); !found) [[unlikely]]
-    return found;
   const std::size_t length = wire::udp_header_size + size;
   if (length > frame.size() && length > frame.size() + frame.tailroom()) [[unlikely]]
     return Error{EMSGSIZE, "the answer does not fit the frame of the datagram"};
+  const IpAddress& source = delivery.ip.to_group ? socket.source : delivery.ip.dst;
+  if (auto found = find_path(socket, delivery.ip.src, source, socket.bound_interface); !found) [[unlikely]]
+    return found;
   frame.resize(length);
 
   const EndpointOptions& options = socket.options;
