@@ -54,7 +54,7 @@ bool contains(const HostEntry& entry, const IpAddress& ip) {
 }  // namespace
 
 Result<std::unique_ptr<HostPage>> HostPage::create(stack::Sharing sharing) {
-  auto memory = stack::SharedMemory::create(sizeof(Layout), sharing);
+  auto memory = stack::SharedMemory::create(sizeof(Layout), sharing, stack::SharedMemory::Access::read);
   if (!memory) return memory.error();
   return std::unique_ptr<HostPage>(new HostPage(std::move(*memory)));
 }

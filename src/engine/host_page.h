@@ -3,7 +3,7 @@
 //   engine: publish() when the stack's generation changed  ->  page  ->  applications: HostView::find(), check_send()
 //
 // A sequence lock over words: odd while the engine writes; a reader that saw it odd, or changed, reads again. The page is mapped once, shared with
-// children; in other processes it is to be mapped read-only.
+// children; other processes can map it only to read.
 // Owner: the engine, which writes it in its thread.  Threads of readers: any. A read allocates nothing and makes no system call.
 // Bounds: max_entries; a host with more publishes none, and `find` then says nothing. max_path_mtus; of more the newest are here. What the page
 // cannot tell comes back as a socket error.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 #include "socket/control.h"
@@ -17,6 +18,9 @@ namespace gannet::hub {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// Until the next attempt to accept, where the system had no descriptor left for it.
+constexpr std::chrono::milliseconds retry_accept{20};
 
 Result<SocketKey> make_key() {
   SocketKey key;
@@ -66,9 +70,10 @@ void Hub::run() {
   std::vector<pollfd> waits;
   while (!stopping_) {
     const auto now = Clock::now();
-    if (sockets_ != 0 || !visitors_.empty()) last_used_ = now;
+    const bool used = sockets_ != 0 || !visitors_.empty();
+    if (used) last_used_ = now;
     if (setup_.linger.count() != 0 && now - last_used_ >= setup_.linger) break;
-    waits.assign({{wakeup_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
+    waits.assign({{wakeup_.get(), POLLIN, 0}, {listener_.get(), now < accepts_from_ ? short{0} : short{POLLIN}, 0}});
     for (const Visitor& visitor : visitors_) waits.push_back({visitor.fd.get(), POLLIN, 0});
     ::poll(waits.data(), waits.size(), patience());
 
@@ -76,6 +81,7 @@ void Hub::run() {
     while (::read(wakeup_.get(), &count, sizeof count) > 0) {
     }
     const auto then = Clock::now();
+    if (used) last_used_ = then;  // to the end of the sleep, in which the last socket may have been closed
     std::erase_if(visitors_, [&](Visitor& visitor) { return !serve(visitor) || visitor.until <= then; });
     accept();
   }
@@ -85,16 +91,21 @@ void Hub::run() {
 int Hub::patience() const {
   auto next = Clock::time_point::max();
   for (const Visitor& visitor : visitors_) next = std::min(next, visitor.until);
+  if (accepts_from_ > Clock::now()) next = std::min(next, accepts_from_);
   if (sockets_ == 0 && visitors_.empty() && setup_.linger.count() != 0) next = last_used_ + setup_.linger;
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
-  return static_cast<int>(std::max<std::chrono::milliseconds::rep>(left.count(), 0));
+  return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, std::numeric_limits<int>::max()));
 }
 
 void Hub::accept() {
   for (;;) {
     Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) return;
+    if (!fd) {
+      // Whoever waits stays in the backlog, and the listener readable: it is not looked at for a while.
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) accepts_from_ = Clock::now() + retry_accept;
+      return;
+    }
     ucred peer{};
     socklen_t size = sizeof peer;
     const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
@@ -158,8 +169,10 @@ void Hub::open(Visitor& visitor, const Request& request) {
 
 Result<Hub::Opened> Hub::open_socket(std::int32_t process, const socket::ControlRequest& first) {
   if (const auto good = socket::check(first); !good) return good.error();
-  std::size_t& count = sockets_of_[process];
-  if (count >= setup_.sockets_per_process) return Error{EMFILE, "this process has as many sockets of the hub as it may have"};
+  const auto count = sockets_of_.find(process);
+  if (count != sockets_of_.end() && count->second >= setup_.sockets_per_process) {
+    return Error{EMFILE, "this process has as many sockets of the hub as it may have"};
+  }
   const auto key = make_key();
   if (!key) return key.error();
   const auto endpoint = engine_->open_endpoint();
@@ -171,7 +184,7 @@ Result<Hub::Opened> Hub::open_socket(std::int32_t process, const socket::Control
     return send ? done.error() : send.error();
   }
   tenants_[*key] = {.endpoint = *endpoint, .process = process};
-  ++count;
+  ++sockets_of_[process];
   ++sockets_;
   return Opened{.key = *key, .rings = (*endpoint)->memory(), .send = std::move(*send)};
 }

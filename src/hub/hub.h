@@ -14,7 +14,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -36,7 +35,7 @@ struct HubSetup {
 
 class Hub {
  public:
-  // `listener` is bound and listens: see launch.h.
+  // `listener` is bound and listens: see listener.h.
   static Result<std::unique_ptr<Hub>> create(Fd listener, const HubSetup& setup);
   ~Hub();
   Hub(const Hub&) = delete;
@@ -93,6 +92,7 @@ class Hub {
   std::atomic<std::size_t> sockets_ = 0;
   std::atomic<bool> stopping_ = false;
   std::chrono::steady_clock::time_point last_used_;
+  std::chrono::steady_clock::time_point accepts_from_;
 };
 
 }  // namespace gannet::hub

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -12,6 +14,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <thread>
@@ -46,9 +49,10 @@ int end_of(pid_t child) {
 // A hub in a process of its own.
 class Hubs : public ::testing::Test {
  protected:
-  void start(const HubSetup& setup = {}) {
+  void start(const HubSetup& setup = {}, const std::function<void()>& prepare = [] {}) {
     auto listener = listen(address.name).value();
     process = in_child([&] {
+      prepare();
       auto hub = Hub::create(std::move(listener), setup);
       if (!hub) return 1;
       (*hub)->run();
@@ -202,6 +206,48 @@ TEST_F(Hubs, EndWhenNobodyNeedsThem) {
   EXPECT_EQ(connect(address).error().code, ECONNREFUSED);
 }
 
+// However long it was used before: the end of the last socket is when nobody needs it any more.
+TEST_F(Hubs, LingerAfterTheLastSocketIsGone) {
+  HubSetup setup;
+  setup.linger = 400ms;
+  start(setup);
+  const pid_t child = in_child([&]() -> int {
+    static_cast<void>(bound(7009).release());  // which says nothing at its end
+    std::this_thread::sleep_for(500ms);
+    return 0;
+  });
+  const auto before = std::chrono::steady_clock::now();
+  end_of(child);
+  EXPECT_EQ(end_of(process), 0);
+  process = -1;
+  EXPECT_GE(std::chrono::steady_clock::now() - before, 500ms + 350ms);
+}
+
+// Out of descriptors a hub sleeps, and serves whoever waits as soon as there is one.
+TEST_F(Hubs, SleepWithoutADescriptorLeft) {
+  HubSetup setup;
+  setup.request_patience = 60s;
+  start(setup, [] {
+    const rlimit few{32, 32};
+    ::setrlimit(RLIMIT_NOFILE, &few);
+  });
+  std::vector<Fd> silent;
+  for (int i = 0; i < 40; ++i) silent.push_back(connect(address).value());
+  const auto cpu_time = [&] {
+    clockid_t clock = 0;
+    timespec time{};
+    EXPECT_EQ(::clock_getcpuclockid(process, &clock), 0);
+    EXPECT_EQ(::clock_gettime(clock, &time), 0);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  std::this_thread::sleep_for(50ms);
+  const auto before = cpu_time();
+  std::this_thread::sleep_for(500ms);
+  EXPECT_LT(cpu_time() - before, 50ms);
+  silent.clear();
+  EXPECT_TRUE(open_socket(address));
+}
+
 TEST_F(Hubs, BoundTheSocketsOfAProcess) {
   HubSetup setup;
   setup.sockets_per_process = 3;
@@ -243,6 +289,16 @@ TEST_F(Hubs, RefuseWhatIsNoRequest) {
   EXPECT_EQ(status().sockets, 0u);
 }
 
+TEST_F(Hubs, RefuseSourcesOfAnotherFamily) {
+  start();
+  auto socket = bound(7010);
+  const IpAddress group = IpAddress::ipv4(239, 1, 2, 3);
+  const IpAddress ipv6 = IpAddress::any(Family::ipv6);
+  EXPECT_EQ(socket->change_membership(socket::Membership::join_source, group, ipv6, 1).error().code, EAFNOSUPPORT);
+  EXPECT_EQ(socket->change_membership(socket::Membership::block_source, group, ipv6, 1).error().code, EAFNOSUPPORT);
+  EXPECT_TRUE(socket->change_membership(socket::Membership::join, group, ipv6, 1));
+}
+
 // Who says nothing, or half of it, is shown out, and the others are served meanwhile.
 TEST_F(Hubs, DoNotWaitForTheSlow) {
   HubSetup setup;
@@ -279,6 +335,16 @@ TEST_F(Hubs, ShareSealedMemory) {
     ASSERT_EQ(::fstat(file.get(), &about), 0);
     EXPECT_EQ(::ftruncate(file.get(), about.st_size + 4096), -1);
   }
+  // The page that all applications go by, none of them can write.
+  const int page = received.fds[2].get();
+  EXPECT_EQ(::pwrite(page, "x", 1, 0), -1);
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0), MAP_FAILED);
+  EXPECT_EQ(errno, EPERM);
+  void* const seen = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, page, 0);
+  ASSERT_NE(seen, MAP_FAILED);
+  EXPECT_EQ(::mprotect(seen, 4096, PROT_READ | PROT_WRITE), -1);
+  ::munmap(seen, 4096);
+
   std::vector<std::byte> nonsense(1 << 20, std::byte{0xa5});
   EXPECT_GT(::pwrite(received.fds[0].get(), nonsense.data(), nonsense.size(), 0), 0);
   EXPECT_GT(::pwrite(received.fds[1].get(), nonsense.data(), nonsense.size(), 0), 0);

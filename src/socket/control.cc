@@ -163,7 +163,8 @@ Result<int> get(engine::Engine& engine, stack::Endpoint& endpoint, Option option
 }
 
 Result<void> change_membership(engine::Engine& engine, stack::Endpoint& endpoint, const ControlRequest& request) {
-  if (!request.group.is_ipv4()) return Error{EAFNOSUPPORT};
+  const bool names_source = request.membership != Membership::join && request.membership != Membership::leave;
+  if (!request.group.is_ipv4() || (names_source && !request.source.is_ipv4())) return Error{EAFNOSUPPORT};
   stack::Multicast& multicast = engine.stack().multicast();
   stack::SocketGroups& groups = engine.stack().udp().groups(endpoint);
   const Time now = engine.now();

@@ -10,14 +10,16 @@
 namespace gannet::stack {
 namespace {
 
-constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+// Locked for good at its size; and where others are only to read, nobody writes any more but by the mapping that its maker has.
+int seals_of(SharedMemory::Access others) {
+  constexpr int size = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+  return others == SharedMemory::Access::read ? size | F_SEAL_FUTURE_WRITE : size;
+}
 
-// Locked for good at this size.
 Result<Fd> make_file(std::size_t size) {
   Fd fd(::memfd_create("gannet", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return Error{errno, "no descriptor left for the socket's rings: raise the limit (ulimit -n), or close some"};
   if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) return Error{ENOBUFS, "no memory for the socket's rings"};
-  if (::fcntl(fd.get(), F_ADD_SEALS, seals) != 0) return Error{errno, "the socket's rings could not be sealed"};
   return fd;
 }
 
@@ -31,7 +33,7 @@ void* map(int fd, std::size_t size, int protection) {
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
 static_assert(max_buffer_limit + 4 * max_record_size <= receive_ring_size && max_buffer_limit + 4 * max_record_size <= send_ring_size);
 
-Result<SharedMemory> SharedMemory::create(std::size_t size, Sharing sharing) {
+Result<SharedMemory> SharedMemory::create(std::size_t size, Sharing sharing, Access others) {
   Fd fd;
   if (sharing == Sharing::processes) {
     auto file = make_file(size);
@@ -40,12 +42,14 @@ Result<SharedMemory> SharedMemory::create(std::size_t size, Sharing sharing) {
   }
   void* memory = map(fd.get(), size, PROT_READ | PROT_WRITE);
   if (memory == MAP_FAILED) return Error{ENOBUFS, "no memory for the socket's rings"};
-  return SharedMemory({static_cast<std::byte*>(memory), size}, std::move(fd));
+  SharedMemory shared({static_cast<std::byte*>(memory), size}, std::move(fd));
+  if (shared.fd() >= 0 && ::fcntl(shared.fd(), F_ADD_SEALS, seals_of(others)) != 0) return Error{errno, "the socket's rings could not be sealed"};
+  return shared;
 }
 
 Result<SharedMemory> SharedMemory::attach(Fd fd, std::size_t size, Access access) {
   struct stat status{};
-  if (::fstat(fd.get(), &status) != 0 || static_cast<std::size_t>(status.st_size) != size || ::fcntl(fd.get(), F_GET_SEALS) != seals) {
+  if (::fstat(fd.get(), &status) != 0 || static_cast<std::size_t>(status.st_size) != size || ::fcntl(fd.get(), F_GET_SEALS) != seals_of(access)) {
     return Error{EINVAL, "these are not a socket's rings"};
   }
   void* memory = map(fd.get(), size, access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE);

@@ -71,9 +71,9 @@ class SharedMemory {
  public:
   enum class Access : std::uint8_t { read, read_write };
 
-  // ENOBUFS; EMFILE.
-  static Result<SharedMemory> create(std::size_t size, Sharing sharing);
-  // What another process created. EINVAL: of another size, or not sealed.
+  // `others` is what whoever is given fd() may do; children may write. ENOBUFS; EMFILE.
+  static Result<SharedMemory> create(std::size_t size, Sharing sharing, Access others = Access::read_write);
+  // What another process created. EINVAL: of another size, or not sealed so.
   static Result<SharedMemory> attach(Fd fd, std::size_t size, Access access);
   SharedMemory(SharedMemory&& other) noexcept : bytes_(std::exchange(other.bytes_, {})), fd_(std::move(other.fd_)) {}
   SharedMemory& operator=(SharedMemory&&) = delete;
