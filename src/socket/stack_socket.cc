@@ -8,8 +8,6 @@ namespace {
 
 using Kind = ControlRequest::Kind;
 
-constexpr std::size_t max_segments = 128;  // of one record, as Linux's UDP_MAX_SEGMENTS
-
 // Options that the application's side keeps by itself.
 bool is_ours(Option option) {
   return option == Option::segment_size || option == Option::receive_metadata || option == Option::error || option == Option::segment_fallbacks;
@@ -130,7 +128,7 @@ Result<void> StackSocket::check_send(const Outgoing& datagram) const {
     if (source && source->kind != stack::PathKind::local) return Error{EINVAL, "the source is not an address of this host"};
   }
   const std::uint16_t segment_size = segment_size_of(datagram);
-  if (segment_size != 0 && datagram.data.size() > max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
+  if (segment_size != 0 && datagram.data.size() > stack::max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
   return engine::check_send(host_, {.to = to,
                                     .payload_size = datagram.data.size(),
                                     .ip_options_size = ip_options_size_.load(std::memory_order_relaxed),

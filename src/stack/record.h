@@ -15,6 +15,7 @@ namespace gannet::stack {
 
 inline constexpr std::uint16_t record_version = 1;
 inline constexpr std::size_t record_alignment = 64;
+inline constexpr std::size_t max_segments = 128;  // of one record that is sent, as Linux's UDP_MAX_SEGMENTS
 
 enum class RecordKind : std::uint16_t { padding, datagram, error };
 

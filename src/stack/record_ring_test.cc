@@ -290,6 +290,23 @@ TEST(SendRing, WrapsForEver) {
   EXPECT_GT(taken, 1000u);
 }
 
+// A record of a few kilobytes that asks to be cut into bytes would keep the engine from everybody else.
+TEST(SendRing, SkipsARecordOfTooManySegments) {
+  SendRing ring;
+  RecordHeader header;
+  header.segment_size = 1;
+  ring.writer.write(header, {}, pattern(1, 128));
+  ring.writer.write(header, {}, pattern(2, 129));
+  ring.writer.write({}, {}, pattern(3, 8));
+  SendRequest request;
+  ASSERT_TRUE(ring.reader.next(request).value());
+  EXPECT_EQ(request.payload.size(), 128u);
+  ring.reader.finish();
+  EXPECT_EQ(ring.reader.next(request).error(), Drop::send_record_invalid);
+  ASSERT_TRUE(ring.reader.next(request).value());
+  EXPECT_EQ(request.payload.size(), 8u);
+}
+
 // What an application writes into its own ring costs it that datagram, or the ring, and the engine nothing.
 TEST(SendRing, SurvivesAHostileWriter) {
   std::mt19937_64 random(5);
