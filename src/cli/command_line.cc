@@ -51,10 +51,19 @@ std::string misused(const CLI::App& app, const CLI::ParseError& error) {
     return fmt::format("{} is missing; gannet {} --help shows how it is used", what.substr(0, what.find(" is required")), app.get_name());
   }
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    if (!what.starts_with('-'))
+      return fmt::format("too much was given for {}; gannet {} --help shows how it is used", what.substr(0, what.find(':')), app.get_name());
     return fmt::format("{} needs a value; gannet {} --help shows which", what.substr(0, what.find(':')), app.get_name());
   }
   return what;
 }
+
+// In the usage line arguments stand by their names alone: the parser would add how many texts they take.
+class Formatter : public CLI::Formatter {
+  std::string make_option_usage(const CLI::Option* option) const override {
+    return option->get_required() ? option->get_name(true) : "[" + option->get_name(true) + "]";
+  }
+};
 
 // What is wrong with the command line, when the parser (`error`) or one of our readers of values (`failure`) stopped at something.
 Failure misunderstood(const CLI::App& root, std::span<char*> typed, const CLI::ParseError* error, const Failure* failure) {
@@ -94,7 +103,10 @@ void Command::flag(const std::string& flags, const std::string& help, std::funct
 }
 
 void Command::argument(const std::string& name, const std::string& help, Take take) {
-  app_->add_option_function<std::string>(name, [name, take = std::move(take)](const std::string& typed) { take(name, typed); }, help)->required();
+  app_->add_option_function<std::string>(
+          name, [name, take = std::move(take)](const std::string& typed) { take(name, typed); }, help)
+      ->required()
+      ->type_name("");
 }
 
 void Command::arguments(const std::string& names, const std::string& help, std::size_t least, std::size_t most, std::vector<std::string>& into) {
@@ -113,6 +125,7 @@ void Command::run(Run run, std::function<void()> check) {
 CommandLine::CommandLine(const std::string& overview, const std::string& examples) : app_(std::make_unique<CLI::App>(overview, "gannet")) {
   app_->footer(examples);
   app_->require_subcommand(1);
+  app_->formatter(std::make_shared<Formatter>());
   app_->get_formatter()->column_width(34);
 }
 
@@ -122,6 +135,8 @@ Command CommandLine::command(const std::string& name, const std::string& help) {
 
 void CommandLine::parse(int argc, char** argv) {
   const std::span typed(argv + 1, static_cast<std::size_t>(std::max(argc - 1, 0)));
+  // Known at once, so that a mistake which stands before it is told in JSON, too.
+  settings_.json = std::ranges::find(typed, std::string_view("--json")) != typed.end();
   try {
     app_->parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

@@ -1,6 +1,7 @@
 #include "cli/place.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -11,6 +12,7 @@
 
 #include <array>
 #include <charconv>
+#include <fstream>
 
 #include "cli/failure.h"
 
@@ -27,6 +29,23 @@ std::string user_name() {
 
 // "gannet0" of "tap:gannet0,10.7.0.2/24".
 std::string tap_name(const std::string& via) { return via.substr(4, via.find(',') - 4); }
+
+// True when the TAP interface `name` is there and belongs to this user.
+bool owns_tap(const std::string& name) {
+  std::ifstream file("/sys/class/net/" + name + "/owner");
+  long long owner = 0;  // -1: nobody's
+  return file >> owner && owner == static_cast<long long>(getuid());
+}
+
+// The command that lets this user have the TAP interface `name`: no more than is missing.
+std::string grant_of_tap(const std::string& name) {
+  std::string grant = access("/dev/net/tun", R_OK | W_OK) == 0 ? "" : "sudo chmod 0666 /dev/net/tun && ";
+  if (!owns_tap(name)) {
+    if (if_nametoindex(name.c_str()) != 0) grant += fmt::format("sudo ip link del {} && ", name);  // another user's
+    grant += fmt::format("sudo ip tuntap add dev {} mode tap user {} && ", name, user_name());
+  }
+  return grant + fmt::format("sudo ip link set {} up", name);
+}
 
 void set(Socket& socket, Option option, int value, const char* flag) {
   if (const auto done = socket.set(option, value); !done) fail(fmt::format("cannot do {} {}", flag, value), done.error());
@@ -73,6 +92,12 @@ HostOptions Place::host_options() {
   options.in = settings_.in;
   options.out = settings_.out;
   options.capture_file = settings_.capture;
+  if (!settings_.capture.empty()) {
+    // Tried here, where the sentence can name it: what opening the host fails of could be anything.
+    const int file = open(settings_.capture.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0) fail(fmt::format("cannot write {}", settings_.capture), {errno, nullptr});
+    close(file);
+  }
   loss_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (loss_fd_ < 0) fail("cannot watch the link", {errno, nullptr});
   options.on_link_lost = [fd = loss_fd_](const Error&) { eventfd_write(fd, 1); };
@@ -87,9 +112,9 @@ void Place::open_tap() {
     const std::string name = tap_name(settings_.via);
     if (code == EPERM || code == EACCES) {
       throw Failure{Status::permission,
-                    fmt::format("this user may not open the TAP device {}; make it once with: sudo ip tuntap add dev {} mode tap user {}  (or take a "
-                                "network namespace of your own, with nothing but what you put there: unshare -Urn)",
-                                name, name, user_name())};
+                    fmt::format("this user may not open the TAP device {}; allow it once with: {}  (or take a network namespace of your own, with "
+                                "nothing but what you put there: unshare -Urn)",
+                                name, grant_of_tap(name))};
     }
     if (code == EINVAL) refuse(fmt::format("--via {}: {}", settings_.via, host.error().message()));
     fail(fmt::format("cannot open {}", settings_.via), host.error());

@@ -3,6 +3,7 @@
 // Each function takes the flag too, to name it in the sentence when the text is not what the flag takes (Failure, Status::usage).
 // Thread: any; there is no state.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -42,7 +43,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 template <class Names>
 std::string nearest(std::string_view text, const Names& names) {
   std::string best;
-  std::size_t least = text.size() / 3 + 2;  // more changes than this is another word
+  std::size_t least = std::max<std::size_t>(3, text.size() / 3 + 1);  // as many changes as this, or more make another word
   for (const std::string_view name : names) {
     if (const std::size_t distance = edit_distance(text, name); distance < least) {
       least = distance;

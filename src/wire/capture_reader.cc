@@ -44,9 +44,7 @@ Result<std::optional<CaptureReader::Packet>> CaptureReader::next() {
   while (!finished_) {
     Outcome outcome = std::optional<Packet>();
     if (format_ == Format::unknown) {
-      const auto begun = begin();
-      if (!begun) outcome = begun.error();
-      finished_ = begun && !*begun;  // an empty file holds no packets
+      if (const auto begun = begin(); !begun) outcome = begun.error();
     } else if (format_ == Format::pcap) {
       outcome = read_pcap_record();
     } else {
@@ -80,16 +78,16 @@ Result<bool> CaptureReader::read(std::size_t size) {
   return damage("the file ends in the middle of a block");
 }
 
-Result<bool> CaptureReader::begin() {
+Result<void> CaptureReader::begin() {
   auto more = read(4);
-  if (!more || !*more) return more;
+  if (!more) return more.error();
+  if (!*more) return damage("not a capture file: it is empty");
   const auto magic = load<std::uint32_t>(0);
   if (magic == static_cast<std::uint32_t>(Block::section)) {  // the same in both byte orders
     format_ = Format::pcapng;
     more = read(block_header_size);
-    if (!more) return more;
-    const auto begun = begin_section();
-    return begun ? Result<bool>(true) : begun.error();
+    if (!more) return more.error();
+    return begin_section();
   }
   const auto other = std::byteswap(magic);
   swapped_ = other == pcap_microseconds || other == pcap_nanoseconds;
@@ -97,14 +95,14 @@ Result<bool> CaptureReader::begin() {
     return damage("not a capture file: it begins like neither pcapng nor pcap");
   format_ = Format::pcap;
   more = read(pcap_header_size - 4);
-  if (!more) return more;
+  if (!more) return more.error();
   const bool nanoseconds = load<std::uint32_t>(0) == pcap_nanoseconds;
   if (load<std::uint16_t>(4) != 2) return damage("a pcap file of an unknown version: only 2.x is known");
   const auto link_type = static_cast<std::uint16_t>(load<std::uint32_t>(20));  // above it stands whether frames end with their checksum
   interfaces_ = {Interface{}};
   interfaces_[0].link_type = link_type;
   if (nanoseconds) interfaces_[0].units_per_second = 1'000'000'000;
-  return true;
+  return {};
 }
 
 Result<bool> CaptureReader::read_block() {

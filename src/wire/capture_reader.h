@@ -57,7 +57,7 @@ class CaptureReader {
 
   // Reads exactly so many bytes to the end of the buffer; false at the end of the file, EBADMSG when it ends in between.
   Result<bool> read(std::size_t size);
-  Result<bool> begin();
+  Result<void> begin();
   Result<bool> read_block();
   Result<void> begin_section();
   Result<void> add_interface();

@@ -259,7 +259,7 @@ TEST(CaptureReader, NamesTheDamageAndItsPlace) {
   EXPECT_EQ(with({0x0a0d0d0a, 28, 0x1a2b3c4d, 2, 0, 0, 28}), "a section of an unknown version: only 1.x is known");
 
   EXPECT_STREQ(read_all(Bytes(100, std::byte{'x'})).damage.value_or(Error{}).why, "not a capture file: it begins like neither pcapng nor pcap");
-  EXPECT_FALSE(read_all({}).damage);
+  EXPECT_STREQ(read_all({}).damage.value_or(Error{}).why, "not a capture file: it is empty");
 }
 
 TEST(CaptureReader, AnErrorOfTheSourceIsNotDamage) {

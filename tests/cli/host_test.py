@@ -81,6 +81,7 @@ class Refusals(Command):
         self.refuses(["echo", "--via", "memory", PORT], 2, "that is for gannet send")
         self.refuses(["listen", "--via", "memory", PORT], 2, "that is for gannet send")
         self.refuses(["send", "--via", "memory", "--loss", "101%", "10.7.0.2", PORT], 2, "--loss takes a share")
+        self.refuses(["send", "--via", "memory", "--capture", "/nowhere/x", "10.7.0.2", PORT], 1, "cannot write /nowhere/x: No such file")
         self.refuses(["send", "--via", "memory", "--data", "x", "::1", PORT], 2, "give an IPv4 address")
         self.refuses(["send", "--via", "memory", "--data", "x", "192.0.2.1", PORT], 1, "no route leads to 192.0.2.1:65433", "gw=ADDR")
         self.refuses(["send", "--via", "memory", "--data", "x", "-s", "10.9.9.9", "10.7.0.2", PORT], 1, "10.9.9.9 is no address of this host")
@@ -89,7 +90,7 @@ class Refusals(Command):
         without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", GANNET, "echo", "--via", "tap:gannet9,10.7.0.2/24", str(PORT)]
         done = subprocess.run(without, capture_output=True, text=True, check=False, timeout=60)
         self.assertEqual(done.returncode, 4, done.stderr)
-        self.assertIn("sudo ip tuntap add dev gannet9 mode tap user ", done.stderr)
+        self.assertRegex(done.stderr, "sudo ip tuntap add dev gannet9 mode tap user [^ ]+ && sudo ip link set gannet9 up  ")
 
 
 if __name__ == "__main__":

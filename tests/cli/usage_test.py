@@ -19,16 +19,18 @@ class Usage(Command):
     def test_no_command_or_an_unknown_one(self):
         self.refuses([], 2, "gannet --help")
         self.refuses(["sned"], 2, 'no command "sned"', "did you mean send?")
-        self.refuses(["--json"], 2, "--json stands before any command")
+        self.refuses(["--verbose"], 2, "--verbose stands before any command")
 
     def test_unknown_options_name_the_nearest(self):
         self.refuses(["send", "--intreval", "5", "127.0.0.1", "9"], 2, "send: there is no option --intreval", "did you mean --interval?")
+        self.refuses(["echo", "--bogus", "9"], 2, "no option --bogus", "--help lists them")
         self.refuses(["echo", "--zzzzzzzz", "9"], 2, "no option --zzzzzzzz", "--help lists them")
 
     def test_missing_and_superfluous_arguments(self):
         self.refuses(["send", "127.0.0.1"], 2, "PORT is missing")
         self.refuses(["send"], 2, "HOST is missing")
         self.refuses(["send", "127.0.0.1", "9", "hello"], 2, '"hello" is one argument too many')
+        self.refuses(["echo", "1", "2", "3"], 2, "too much was given for [ADDRESS] PORT")
         self.refuses(["echo", "9", "--count"], 2, "--count needs a value")
 
     def test_values_out_of_range(self):
@@ -48,10 +50,9 @@ class Usage(Command):
     def test_json_says_it_too(self):
         code, output, complaint = run("send", "127.0.0.1", "99999", "--json")
         self.assertEqual(code, 2)
-        if output:  # --json had been read when the mistake was found
-            (failed,) = events(output)
-            self.assertEqual(failed["event"], "failed")
-            self.assertEqual(complaint, f"gannet: {failed['message']}\n")
+        (failed,) = events(output)
+        self.assertEqual((failed["event"], failed["status"]), ("failed", 2))
+        self.assertEqual(complaint, f"gannet: {failed['message']}\n")
 
 
 class Explain(Command):
