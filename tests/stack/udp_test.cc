@@ -461,7 +461,7 @@ TEST_F(UdpHosts, BroadcastsGoToAllAndUnicastToOne) {
   EXPECT_EQ(b.stack.udp().counters().in_datagrams.value(), 2u);
 }
 
-// U17: the whole interface of RFC 1122 3.4: source address, largest sizes, errors (see above), and delivery problems of the network.
+// U17: the interface of RFC 1122 3.4: source address and largest sizes; for errors see IcmpErrorsAreValidated and SoftErrorsAreHints.
 TEST_F(UdpHosts, TheInterfaceToIpIsWhole) {
   EXPECT_EQ(a.stack.ip().find_path(b.ip, ip("0.0.0.0"), 0)->src, a.ip);
   EXPECT_EQ(stack::IpLayer::max_payload(Family::ipv4), 65515u);
