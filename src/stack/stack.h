@@ -54,7 +54,7 @@ class Stack {
   // A frame that came by an interface. It is empty afterwards: somebody took it, or nobody needs it any more.
   void input(std::uint32_t interface, Frame&& frame, Time now) {
     input_frame(interface, std::move(frame), now);
-    frame.release();
+    frame.release();  // NOLINT(bugprone-use-after-move): what nobody moved from is still there
   }
   // The frames that wait to leave by an interface, and how many of the first were sent (and moved from).
   [[nodiscard]] std::span<Frame> output(std::uint32_t interface) { return interfaces_.find(interface)->output().front(); }
