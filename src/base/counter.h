@@ -14,7 +14,14 @@ class Counter {
   Counter(const Counter&) = delete;
   Counter& operator=(const Counter&) = delete;
 
-  void add(std::uint64_t count = 1) { value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed); }
+  void add(std::uint64_t count = 1) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+    // As below, in the one instruction that compilers do not make of it.
+    asm("addq %1, %0" : "+m"(value_) : "er"(count) : "cc");
+#else
+    value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+#endif
+  }
   [[nodiscard]] std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -32,6 +32,7 @@ constexpr std::size_t short_limit = 128;
   if (size & 32) sum = add_bytes<32>(sum, std::exchange(at, at + 32));
   if (size & 16) sum = add_bytes<16>(sum, std::exchange(at, at + 16));
   if (size & 8) sum = add_bytes<8>(sum, std::exchange(at, at + 8));
+  if ((size & 7) == 0) return sum;
   if (size & 4) sum = add_with_carry(sum, load_native<std::uint32_t>(std::exchange(at, at + 4)));
   if (size & 2) sum = add_with_carry(sum, load_native<std::uint16_t>(std::exchange(at, at + 2)));
   // The odd byte comes first in its 16-bit word, whatever the byte order of the machine.
