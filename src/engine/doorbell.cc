@@ -91,9 +91,11 @@ Result<Bell::Ends> Bell::create() {
     return Error{errno, "no descriptor left for the socket"};
   }
   Fd engine(ends[0]), application(ends[1]);
-  setsockopt(application.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+  prepare(application.get());
   return Ends{Bell(std::move(engine)), std::move(application)};
 }
+
+void Bell::prepare(int application) { setsockopt(application, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer); }
 
 void Bell::put_token(stack::Endpoint& endpoint) {
   rung_tail_ = endpoint.receive_tail();

@@ -45,6 +45,8 @@ class Bell {
  public:
   struct Ends;
   static Result<Ends> create();
+  // An application's end that was not made here: gives it the send buffer that a plug fills.
+  static void prepare(int application);
   explicit Bell(Fd fd) : fd_(std::move(fd)) {}
 
   [[nodiscard]] int fd() const { return fd_.get(); }

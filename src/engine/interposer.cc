@@ -88,7 +88,7 @@ void Interposer::depart(stack::Endpoint& endpoint, const stack::SendRequest& req
               .ip_options_size = static_cast<std::uint8_t>(request.header.ip_options_size)};
   std::span<std::byte> payload(payload_.get(), request.payload.size());
   std::ranges::copy(request.payload, payload.begin());
-  const std::size_t asked = request.header.segment_size != 0 ? request.header.segment_size : endpoint.options.segment_size;
+  const std::size_t asked = request.header.segment_size;
   const std::size_t segment = asked != 0 ? asked : std::max<std::size_t>(payload.size(), 1);
   about.header.segment_size = 0;
   do {

@@ -2,13 +2,9 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
-#include <cstring>
 
 #include "hub/listener.h"
 
@@ -63,6 +59,7 @@ Result<Reply> ask(const HubAddress& hub, const Request& request) {
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) {
   auto fd = connect(hub);
   if (!fd) return fd.error();
+  engine::Bell::prepare(fd->get());
   Request request;
   request.kind = Request::Kind::open;
   request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = 1};  // as the table of options starts
@@ -101,8 +98,9 @@ Result<void> HubAttachment::close() {
   Request request;
   request.kind = Request::Kind::close;
   request.key = key_;
-  if (const auto reply = ask(hub_, request); !reply) return reply.error();
-  return {};
+  const auto reply = ask(hub_, request);
+  if (reply) return {};
+  return reply.error().code == ECONNREFUSED ? Error{ENETDOWN, "the hub is gone"} : reply.error();
 }
 
 Result<Fd> HubAttachment::open_bell() {

@@ -191,6 +191,23 @@ TEST_F(Hubs, FailASenderWhenTheyAreKilled) {
   EXPECT_EQ(sent.error().code, ENETDOWN);
 }
 
+// As on Linux, poll(2) says when there is room to send again.
+TEST_F(Hubs, AreUnwritableWhileTheSendRingIsFull) {
+  start();
+  auto receiver = bound(7009);
+  auto socket = bound(7010);
+  ASSERT_TRUE(socket->set(Option::max_pacing_rate, 1000));
+  const std::string text(1000, 'x');
+  const Outgoing out{.data = bytes_of(text), .to = {IpAddress::ipv4(127, 0, 0, 1), 7009}};
+  Result<std::size_t> sent = std::size_t{0};
+  for (int i = 0; i < 10'000 && sent; ++i) sent = socket->send(std::span(&out, 1), Deadline::now());
+  EXPECT_EQ(sent.error().code, EAGAIN);
+  pollfd wait{socket->fd().value(), POLLOUT, 0};
+  EXPECT_EQ(::poll(&wait, 1, 0), 0);
+  ASSERT_TRUE(socket->set(Option::max_pacing_rate, -1));
+  EXPECT_EQ(::poll(&wait, 1, 5000), 1);
+}
+
 TEST_F(Hubs, EndWhenNobodyNeedsThem) {
   HubSetup setup;
   setup.linger = 50ms;

@@ -110,7 +110,7 @@ std::expected<bool, Drop> Endpoint::next_send(SendRequest& request, Time now) {
 bool Endpoint::pace(const SendRequest& request, Time now) {
   constexpr std::size_t headers = 28;  // IPv4's and UDP's
   const std::size_t size = request.payload.size();
-  const std::size_t segment = request.header.segment_size != 0 ? request.header.segment_size : options.segment_size;
+  const std::size_t segment = request.header.segment_size;
   const std::size_t datagrams = segment == 0 || size <= segment ? 1 : (size + segment - 1) / segment;
   const std::size_t bytes = size + datagrams * headers;
   held_until_ = pacer_.ready_at(now, bytes);

@@ -72,7 +72,6 @@ struct EndpointOptions {
   bool receive_errors = false;
   bool timestamp = false;
   bool receive_ip_options = false;
-  std::uint16_t segment_size = 0;
   std::array<std::byte, 40> ip_options{};
   std::uint8_t ip_options_size = 0;
 };

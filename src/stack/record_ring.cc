@@ -40,9 +40,11 @@ struct Prefix {
 };
 static_assert(offsetof(RecordHeader, size) == 0 && offsetof(RecordHeader, version) == 4 && offsetof(RecordHeader, kind) == 6);
 
-// One record that is cut into tens of thousands of datagrams would keep the engine from everybody else.
-bool has_too_many_segments(const RecordHeader& header) {
-  return header.segment_size != 0 && header.payload_size > max_segments * header.segment_size;
+// What no socket asks for. One record that is cut into tens of thousands of datagrams would keep the engine from everybody else.
+bool is_impossible(const RecordHeader& header) {
+  const auto out_of_range = [](std::int16_t field) { return field < -1 || field > 255; };
+  return out_of_range(header.hop_limit) || out_of_range(header.tos) ||
+         (header.segment_size != 0 && header.payload_size > max_segments * header.segment_size);
 }
 
 // Whether a record's parts fit the record, whose size is believed.
@@ -241,7 +243,7 @@ std::expected<bool, Drop> SendRingReader::next(SendRequest& request) {
     }
     const std::byte* at = &memory_[place];
     std::memcpy(&request.header, at, sizeof request.header);
-    if (!fits(request.header, size) || request.header.kind != RecordKind::datagram || has_too_many_segments(request.header)) {
+    if (!fits(request.header, size) || request.header.kind != RecordKind::datagram || is_impossible(request.header)) {
       skip(end, 0);
       return std::unexpected(Drop::send_record_invalid);
     }

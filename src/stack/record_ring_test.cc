@@ -307,6 +307,19 @@ TEST(SendRing, SkipsARecordOfTooManySegments) {
   EXPECT_EQ(request.payload.size(), 8u);
 }
 
+TEST(SendRing, SkipsAHopLimitThatNoPacketHas) {
+  SendRing ring;
+  RecordHeader header;
+  for (const int hop_limit : {-2, 256}) {
+    header.hop_limit = static_cast<std::int16_t>(hop_limit);
+    ring.writer.write(header, {}, pattern(1, 8));
+  }
+  SendRequest request;
+  EXPECT_EQ(ring.reader.next(request).error(), Drop::send_record_invalid);
+  EXPECT_EQ(ring.reader.next(request).error(), Drop::send_record_invalid);
+  EXPECT_FALSE(ring.reader.next(request).value());
+}
+
 // What an application writes into its own ring costs it that datagram, or the ring, and the engine nothing.
 TEST(SendRing, SurvivesAHostileWriter) {
   std::mt19937_64 random(5);

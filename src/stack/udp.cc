@@ -10,7 +10,6 @@ namespace gannet::stack {
 namespace {
 
 constexpr std::size_t largest_payload = 65507;  // with an IPv4 header of 20 bytes
-constexpr std::size_t segments_at_most = 128;   // UDP_MAX_SEGMENTS of Linux
 constexpr IpAddress any = IpAddress::any(Family::ipv4);
 
 constexpr Error no_broadcast{EACCES, "a broadcast address: set the option broadcast first"};
@@ -352,7 +351,7 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
   socket.outgoing.tos = static_cast<std::uint8_t>(header.tos >= 0 ? header.tos : options.tos);
   socket.outgoing.options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
                                                         : std::span(options.ip_options).first(options.ip_options_size);
-  const std::uint16_t segment_size = header.segment_size != 0 ? header.segment_size : options.segment_size;
+  const std::uint16_t segment_size = header.segment_size;
   const bool is_one = segment_size == 0 || request.payload.size() <= segment_size;
   const auto sent =
       is_one ? send_datagram(socket, to.port, request.payload, now) : send_segments(socket, to.port, request.payload, segment_size, now);
@@ -361,7 +360,7 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
 }
 
 Result<void> Udp::send_segments(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, std::uint16_t segment_size, Time now) {
-  if (payload.size() > segments_at_most * segment_size) return Error{EINVAL, "more than 128 segments in one send"};
+  if (payload.size() > max_segments * segment_size) return Error{EINVAL, "more than 128 segments in one send"};
   const std::uint32_t mtu = uses_path_mtu(socket.options.fragmentation) ? socket.path.mtu : socket.path.interface_mtu;
   const bool fits = segment_size + wire::udp_header_size + 20 + socket.outgoing.options.size() <= mtu;
   if (!fits) return Error{EMSGSIZE, "the segments are larger than the path's MTU"};
