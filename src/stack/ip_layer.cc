@@ -23,6 +23,11 @@ Result<Path> IpLayer::find_path(const IpAddress& dst, const IpAddress& wanted_sr
   return path;
 }
 
+void IpLayer::advise_delivery(const IpAddress& dst, bool delivers, Time now) {
+  const auto path = find_path(dst, IpAddress::any(dst.family), 0);
+  if (path) ipv4_->advise_delivery(*path, delivers, now);
+}
+
 Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src, std::uint32_t wanted_interface) const {
   if (!dst.is_ipv4()) return Error{EAFNOSUPPORT, "this host has no IPv6"};
   const AddressKind src_kind = interfaces_.kind_of(wanted_src, 0);

@@ -5,7 +5,7 @@
 //
 // Owner: Stack.  Thread: the engine's.  Allocates: nothing.
 // Sources: RFC 1122 3.3.1 (routing), 3.3.4.3 (source address), 3.4 (the interface to IP: GET_SRCADDR is find_path().src, GET_MAXSIZES is
-// max_payload() and path.mtu); RFC 8085 3.2.
+// max_payload() and path.mtu, ADVISE_DELIVPROB is advise_delivery(), RECV_ICMP is UpperLayers); RFC 8085 3.2.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -51,6 +51,9 @@ class IpLayer {
                                              bool loop = false) {
     return ipv4_->output(std::move(payload), ip, path, fragmentation, now, loop);
   }
+
+  // Whether packets to `dst` arrive, as far as the layers above can tell: advice to whoever keeps the next hops.
+  void advise_delivery(const IpAddress& dst, bool delivers, Time now);
 
   // Tells the sender of a packet that nobody listens at its port, if it may be told (RFC 1122 3.2.2). The frame's fate is the caller's to count.
   void port_unreachable(const wire::IpInfo& ip, Time now);

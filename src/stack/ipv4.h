@@ -45,6 +45,10 @@ class Ipv4 {
   [[nodiscard]] std::size_t held() const { return reassembly_.held() + loopback_count_; }
   [[nodiscard]] const Reassembly& reassembly() const { return reassembly_; }
 
+  void advise_delivery(const Path& path, bool delivers, Time now) {
+    if (path.kind == PathKind::unicast && path.via->is_ethernet()) neighbors_.advise(*path.via, path.next_hop, delivers, now);
+  }
+
  private:
   enum class Origin : std::uint8_t { link, loopback };
   struct Looped {

@@ -66,6 +66,20 @@ void Neighbors::learn(Interface& interface, Slot slot, const wire::MacAddress& m
   while (entry.waiting != 0) send_to(interface, entry, dequeue(entry));
 }
 
+void Neighbors::advise(const Interface& interface, const IpAddress& ip, bool delivers, Time now) {
+  const Slot slot = look_up(interface.index(), ip);
+  if (slot == none || entries_[slot].state == State::unresolved) return;
+  Entry& entry = entries_[slot];
+  if (!delivers) {
+    entry.confirmed_until = std::min(entry.confirmed_until, now);
+    return;
+  }
+  entry.confirmed_until = now + context_.config.neighbor_confirmed;
+  stop_retrying(slot);
+  entry.state = State::known;
+  entry.tries = 0;
+}
+
 void Neighbors::advance(Time now) {
   while (first_retry_ != none && entries_[first_retry_].next_try <= now) {
     const Slot slot = first_retry_;

@@ -43,6 +43,10 @@ class Neighbors {
   // The neighbour asked for us, so it is about to be answered: makes an entry, if there is room without hurting others.
   void heard_request(Interface& interface, const IpAddress& ip, const wire::MacAddress& mac, Time now);
 
+  // What the layers above know of a neighbour (RFC 1122 2.3.2.1 (4), 3.4 ADVISE_DELIVPROB): one that delivers need not be asked for another while;
+  // one that does not is asked at its next packet.
+  void advise(const Interface& interface, const IpAddress& ip, bool delivers, Time now);
+
   [[nodiscard]] Time next_wakeup() const { return first_retry_ == none ? never : entries_[first_retry_].next_try; }
   // Asks again, or gives up.
   void advance(Time now);

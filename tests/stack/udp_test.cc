@@ -461,7 +461,7 @@ TEST_F(UdpHosts, BroadcastsGoToAllAndUnicastToOne) {
   EXPECT_EQ(b.stack.udp().counters().in_datagrams.value(), 2u);
 }
 
-// U17: the interface of RFC 1122 3.4: source address and largest sizes; for errors see IcmpErrorsAreValidated and SoftErrorsAreHints.
+// U17: the interface of RFC 1122 3.4: source address and largest sizes. Errors: IcmpErrorsAreValidated, SoftErrorsAreHints; advice: the next test.
 TEST_F(UdpHosts, TheInterfaceToIpIsWhole) {
   EXPECT_EQ(a.stack.ip().find_path(b.ip, ip("0.0.0.0"), 0)->src, a.ip);
   EXPECT_EQ(stack::IpLayer::max_payload(Family::ipv4), 65515u);
@@ -469,6 +469,30 @@ TEST_F(UdpHosts, TheInterfaceToIpIsWhole) {
   EXPECT_EQ(client.udp().path_mtu(client.endpoint()).error().code, ENOTCONN);
   ASSERT_TRUE(client.connect("10.0.0.2:53"));
   EXPECT_EQ(client.udp().path_mtu(client.endpoint()).value(), 1500u);
+}
+
+// U17: advice about a next hop. One that delivers is not asked whether it is there, though a minute has passed; one that does not is asked at once.
+TEST_F(UdpHosts, AdviceReachesTheNextHop) {
+  App server(net, b), client(net, a);
+  ASSERT_TRUE(server.bind("0.0.0.0:53"));
+  const auto frames_for_one_datagram = [&] {
+    net.carried.clear();
+    EXPECT_TRUE(client.send("hello", "10.0.0.2:53"));
+    net.settle();
+    return net.carried.size();
+  };
+  EXPECT_EQ(frames_for_one_datagram(), 3u);  // request, answer, datagram
+  net.run_for(59s);
+  a.stack.ip().advise_delivery(b.ip, true, net.now);
+  net.run_for(59s);
+  EXPECT_EQ(frames_for_one_datagram(), 1u);
+  a.stack.ip().advise_delivery(b.ip, false, net.now);
+  EXPECT_EQ(frames_for_one_datagram(), 3u);
+  EXPECT_EQ(frames_for_one_datagram(), 1u);
+  // About nobody that it knows, and about itself: nothing to do.
+  a.stack.ip().advise_delivery(ip("10.0.0.77"), true, net.now);
+  a.stack.ip().advise_delivery(ip("127.0.0.1"), false, net.now);
+  EXPECT_EQ(a.stack.neighbors().size(), 1u);
 }
 
 // A super-datagram is cut into datagrams of its segment size; the last may be shorter.
