@@ -110,7 +110,7 @@ class Ipv4 {
 [[gnu::always_inline]] inline void Ipv4::output_whole(Frame&& payload, const wire::IpInfo& ip, wire::Ipv4Header& header, const Path& path,
                                                       Fragmentation fragmentation, Time now) {
   context_.counters.out_requests.add();
-  header.dont_fragment = always_sets_df(fragmentation) || (fragmentation == Fragmentation::want && !path.mtu_is_floor);
+  header.dont_fragment = fragmentation == Fragmentation::want ? !path.mtu_is_floor : always_sets_df(fragmentation);
   // A packet that nobody may fragment needs no identification (RFC 6864 section 4).
   if (!header.dont_fragment) [[unlikely]]
     header.id = next_id(ip.src, ip.dst, ip.protocol);

@@ -413,7 +413,7 @@ Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size
   const IpAddress& source = delivery.ip.to_group ? socket.source : delivery.ip.dst;
   if (auto found = find_path(socket, delivery.ip.src, source, socket.bound_interface); !found) [[unlikely]]
     return found;
-  frame.resize(length);
+  if (length != frame.size()) frame.resize(length);
 
   const EndpointOptions& options = socket.options;
   wire::IpInfo& ip = socket.outgoing;

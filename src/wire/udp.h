@@ -84,7 +84,7 @@ enum class ZeroChecksum : std::uint8_t { allowed, refused };
 // The same, with user data that already stands in `packet` at udp_header_size.
 [[gnu::always_inline]] inline void emit_udp(const IpAddress& src, const IpAddress& dst, std::uint16_t src_port, std::uint16_t dst_port,
                                             std::span<std::byte> packet) {
-  ASSERT(packet.size() >= udp_header_size);
+  ASSERT(packet.size() >= udp_header_size && packet.size() <= 65535);
   ChecksumSum user_data;
   user_data.add(packet.subspan(udp_header_size));
   emit_udp(src, dst, src_port, dst_port, packet, user_data);
