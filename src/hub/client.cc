@@ -12,7 +12,7 @@ namespace gannet::hub {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto patience = 5s;  // for an answer of the hub
+constexpr auto answer_time = 5s;  // that the hub has
 
 // Until the descriptor shows one of `events`, or the deadline. False: it has passed.
 bool wait_for(int fd, short events, Deadline deadline) {
@@ -50,7 +50,7 @@ Result<Reply> ask(const HubAddress& hub, const Request& request) {
   const auto fd = connect(hub);
   if (!fd) return fd.error();
   if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
-  auto received = receive_reply(fd->get(), patience);
+  auto received = receive_reply(fd->get(), answer_time);
   if (!received) return received.error();
   if (received->reply.error != 0) return Error{received->reply.error};
   return received->reply;
@@ -64,7 +64,7 @@ Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) 
   request.kind = Request::Kind::open;
   request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = 1};  // as the table of options starts
   if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
-  auto received = receive_reply(fd->get(), patience);
+  auto received = receive_reply(fd->get(), answer_time);
   if (!received) return received.error();
   if (received->reply.error != 0) return Error{received->reply.error, "the hub opens no socket for this process"};
   if (received->reply.fds != max_reply_fds) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
