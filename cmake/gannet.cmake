@@ -99,6 +99,37 @@ function(gannet_library)
   add_library(gannet::gannet ALIAS gannet)
 endfunction()
 
+# gannet_preload(NAME DEPS other...): src/NAME, libgannet-preload.so. It enters programs that know nothing of it: so it brings the rooms and the C++
+# library with it, shows none of their names, and is never instrumented. Its own calls of what it stands in front of go to the C library (--wrap).
+function(gannet_preload name)
+  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  foreach(room base wire link stack engine socket hub)
+    file(GLOB here CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${room}/*.cc)
+    list(APPEND sources ${here})
+  endforeach()
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  foreach(source ${sources})
+    cmake_path(GET source PARENT_PATH room)
+    cmake_path(GET room FILENAME room)
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${room})
+  endforeach()
+  add_library(gannet_${name} SHARED ${sources})
+  set_target_properties(gannet_${name} PROPERTIES OUTPUT_NAME gannet-preload CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    UNITY_BUILD ${GANNET_UNITY} UNITY_BUILD_MODE GROUP)
+  target_link_libraries(gannet_${name} PRIVATE gannet_flags Threads::Threads)
+  target_compile_options(gannet_${name} PRIVATE -O2 -U_FORTIFY_SOURCE -ffunction-sections -fdata-sections)
+  target_link_options(gannet_${name} PRIVATE -static-libstdc++ -static-libgcc -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/exports.map
+    -Wl,--gc-sections -Wl,-z,now)
+  set_target_properties(gannet_${name} PROPERTIES LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/exports.map)
+  if(GANNET_SANITIZE)
+    target_compile_options(gannet_${name} PRIVATE -fno-sanitize=all)
+    target_link_options(gannet_${name} PRIVATE -fno-sanitize=all)
+  endif()
+  foreach(call socket bind connect getsockopt setsockopt shutdown send sendmsg recv recvmsg read write writev close poll ppoll fcntl ioctl)
+    target_link_options(gannet_${name} PRIVATE -Wl,--wrap=${call})
+  endforeach()
+endfunction()
+
 # gannet_command(NAME DEPS other...): src/NAME, the command `gannet`: main.cc, and the rest of its sources where its tests can have them too.
 function(gannet_command name)
   file(GLOB sources CONFIGURE_DEPENDS *.cc)

@@ -87,6 +87,7 @@ struct Datagram {
   std::uint16_t segment_size = 0;                     // nonzero: several datagrams of one flow, each of this size but the last
   bool truncated = false;                             // the buffer was too small; the rest is lost
   std::chrono::system_clock::time_point timestamp{};  // with Option::timestamp; else zero
+  std::uint32_t overflow = 0;                         // over a Host: datagrams dropped before it because the receive queue was full
   IpOptions ip_options{};                             // with Option::receive_ip_options; else empty
 
   [[nodiscard]] std::uint8_t ecn() const { return tos & 3; }

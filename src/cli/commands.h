@@ -10,5 +10,7 @@ void add_listen(CommandLine& line);
 void add_echo(CommandLine& line);
 void add_print(CommandLine& line);
 void add_explain(CommandLine& line);
+void add_run(CommandLine& line);
+void add_hub(CommandLine& line);
 
 }  // namespace gannet::cli

@@ -24,6 +24,8 @@ Status run(int argc, char** argv) {
   add_echo(line);
   add_print(line);
   add_explain(line);
+  add_run(line);
+  add_hub(line);
   const Settings& settings = line.settings();
   try {
     line.parse(argc, argv);

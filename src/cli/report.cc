@@ -171,6 +171,17 @@ void Report::reason(std::string_view name, std::string_view meaning) {
   line({{"event", "reason"}, {"name", name}, {"meaning", meaning}}, fmt::format("{:<30} {}", name, meaning));
 }
 
+void Report::hub_status(const hub::Status& status) {
+  line({{"event", "hub"},
+        {"process", status.process},
+        {"sockets", status.sockets},
+        {"datagrams_in", status.datagrams_in},
+        {"datagrams_out", status.datagrams_out},
+        {"rounds", status.rounds},
+        {"sleeps", status.sleeps}},
+       fmt::format("process {}, {} sockets, {} datagrams out, {} in", status.process, status.sockets, status.datagrams_out, status.datagrams_in));
+}
+
 void Report::note(std::string_view text) {
   if (!json_) write(stderr, std::string(text) + '\n');
 }

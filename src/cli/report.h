@@ -6,6 +6,7 @@
 //   error      errno, message, peer, offender, type, code, mtu
 //   captured   number, time, interface, direction, bytes, length, line, comment (what is not known is null)
 //   packet     line                                failed    status, message                      reason    name, meaning
+//   hub        process, sockets, datagrams_in, datagrams_out, rounds, sleeps
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
 #pragma once
@@ -25,6 +26,7 @@
 #include "cli/exchange.h"
 #include "cli/failure.h"
 #include "cli/latency.h"
+#include "hub/protocol.h"
 
 namespace gannet::cli {
 
@@ -67,6 +69,7 @@ class Report {
   void summary(const Totals& totals);
   void failed(const Failure& failure);
   void reason(std::string_view name, std::string_view meaning);
+  void hub_status(const hub::Status& status);
 
   // A line for people, on stderr; nothing with --json.
   void note(std::string_view line);

@@ -87,6 +87,9 @@ class BellClient {
  public:
   BellClient(stack::EndpointClient& client, int fd) : client_(client), fd_(fd) {}
 
+  // The same socket has another number (dup(2)), and this one is about to be closed.
+  void move_to(int fd) { fd_.store(fd, std::memory_order_relaxed); }
+
   // ClientHooks::received.
   void received(bool emptied);
   // ClientHooks::wake_engine, where the engine is another process.
@@ -107,7 +110,7 @@ class BellClient {
   void notice_death();  // after a call that failed
 
   stack::EndpointClient& client_;
-  int fd_;
+  std::atomic<int> fd_;
   std::atomic<bool> hung_up_ = false;
 };
 

@@ -169,6 +169,30 @@ std::optional<std::uint32_t> HostView::find_path_mtu(const IpAddress& dst) const
   });
 }
 
+std::uint32_t HostView::interface_of(const IpAddress& own) const {
+  const auto found = read([&]() -> std::optional<std::uint32_t> {
+    const std::uint64_t count = std::min<std::uint64_t>(page_.count.load(std::memory_order_acquire), HostPage::max_entries);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const HostEntry entry = this->entry(i);
+      if (entry.kind == HostEntry::Kind::own && contains(entry, own)) return entry.interface;
+    }
+    return 0;
+  });
+  return found.value_or(0);
+}
+
+IpAddress HostView::address_of(std::uint32_t interface) const {
+  const auto found = read([&]() -> std::optional<IpAddress> {
+    const std::uint64_t count = std::min<std::uint64_t>(page_.count.load(std::memory_order_acquire), HostPage::max_entries);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const HostEntry entry = this->entry(i);
+      if (entry.kind == HostEntry::Kind::own && entry.interface == interface) return entry.network;
+    }
+    return IpAddress{};
+  });
+  return found.value_or(IpAddress{});
+}
+
 // As IpLayer::find_path() decides, in its order: our own address, a broadcast address, then the longest prefix.
 std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const {
   if (dst.is_any()) return std::nullopt;

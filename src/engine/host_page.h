@@ -87,6 +87,9 @@ class HostView {
   [[nodiscard]] std::optional<Destination> find(const IpAddress& dst, std::uint32_t interface) const;
   // What a router said that the path there carries. None: no router said so.
   [[nodiscard]] std::optional<std::uint32_t> find_path_mtu(const IpAddress& dst) const;
+  // The interface that has this address of ours; 0: none. And an address that it has; 0.0.0.0: none.
+  [[nodiscard]] std::uint32_t interface_of(const IpAddress& own) const;
+  [[nodiscard]] IpAddress address_of(std::uint32_t interface) const;
   [[nodiscard]] std::uint64_t generation() const { return page_.generation.load(std::memory_order_acquire); }
 
  private:

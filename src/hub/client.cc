@@ -26,45 +26,38 @@ bool wait_for(int fd, short events, Deadline deadline) {
   return ::ppoll(&wait, 1, deadline.is_forever() ? nullptr : &left, nullptr) != 0;
 }
 
-}  // namespace
-
-Result<Fd> connect(const HubAddress& hub) {
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return Error{errno, "no descriptor left for the hub"};
+// A descriptor that does not block is refused while the hub's backlog is full; so it asks again.
+Result<void> connect(const HubAddress& hub, int fd) {
   const auto name = UnixName::abstract(hub.name);
   if (!name) return name.error();
+  const auto end = std::chrono::steady_clock::now() + answer_time;
   int code = 0;
   do {
-    code = ::connect(fd.get(), &name->any, name->size) == 0 ? 0 : errno;
-  } while (code == EINTR);
+    code = ::connect(fd, &name->any, name->size) == 0 ? 0 : errno;
+    if (code == EAGAIN) ::poll(nullptr, 0, 1);
+  } while (code == EINTR || (code == EAGAIN && std::chrono::steady_clock::now() < end));
   if (code != 0) return Error{code, "no hub of yours runs here"};
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) {
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) {
     return Error{EPERM, "another user has taken the name of your hub"};
   }
-  return fd;
+  return {};
 }
 
-Result<Reply> ask(const HubAddress& hub, const Request& request) {
-  const auto fd = connect(hub);
-  if (!fd) return fd.error();
-  if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
-  auto received = receive_reply(fd->get(), answer_time);
-  if (!received) return received.error();
-  if (received->reply.error != 0) return Error{received->reply.error};
-  return received->reply;
-}
+// What a hub gave for a new socket, over the connection that is to be its descriptor.
+struct Opened {
+  SocketKey key;
+  socket::StackSocket::Parts parts;
+};
 
-Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) {
-  auto fd = connect(hub);
-  if (!fd) return fd.error();
-  engine::Bell::prepare(fd->get());
+Result<Opened> open(int fd, int receive_errors) {
+  engine::Bell::prepare(fd);
   Request request;
   request.kind = Request::Kind::open;
-  request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = 1};  // as the table of options starts
-  if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
-  auto received = receive_reply(fd->get(), answer_time);
+  request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = receive_errors};
+  if (const auto sent = send(fd, request); !sent) return Error{ENETDOWN, "the hub is gone"};
+  auto received = receive_reply(fd, answer_time);
   if (!received) return received.error();
   if (received->reply.error != 0) return Error{received->reply.error, "the hub opens no socket for this process"};
   if (received->reply.fds != max_reply_fds) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
@@ -75,13 +68,56 @@ Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) 
   if (!ring) return ring.error();
   auto page = engine::HostPage::attach(std::move(received->fds[2]));
   if (!page) return page.error();
-  auto socket = std::make_unique<socket::StackSocket>(
-      socket::StackSocket::Parts{.attachment = std::make_unique<HubAttachment>(hub, received->reply.key, std::move(*fd)),
-                                 .host = engine::HostView(std::move(*page)),
-                                 .memory = std::move(*rings),
-                                 .send = std::move(*ring)});
+  return Opened{.key = received->reply.key,
+                .parts = {.attachment = nullptr, .host = engine::HostView(std::move(*page)), .memory = std::move(*rings), .send = std::move(*ring)}};
+}
+
+}  // namespace
+
+Result<Fd> connect(const HubAddress& hub) {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Error{errno, "no descriptor left for the hub"};
+  if (const auto connected = connect(hub, fd.get()); !connected) return connected.error();
+  return fd;
+}
+
+namespace {
+
+Result<ReceivedReply> ask_for_all(const HubAddress& hub, const Request& request) {
+  const auto fd = connect(hub);
+  if (!fd) return fd.error();
+  if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
+  auto received = receive_reply(fd->get(), answer_time);
+  if (received && received->reply.error != 0) return Error{received->reply.error};
+  return received;
+}
+
+}  // namespace
+
+Result<Reply> ask(const HubAddress& hub, const Request& request) {
+  const auto received = ask_for_all(hub, request);
+  if (!received) return received.error();
+  return received->reply;
+}
+
+Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) {
+  auto fd = connect(hub);
+  if (!fd) return fd.error();
+  auto opened = open(fd->get(), 1);  // as the table of options starts
+  if (!opened) return opened.error();
+  opened->parts.attachment = std::make_unique<HubAttachment>(hub, opened->key, std::move(*fd));
+  auto socket = std::make_unique<socket::StackSocket>(std::move(opened->parts));
   if (const auto bell = socket->fd(); !bell) return bell.error();
   return socket;
+}
+
+Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub, int fd) {
+  if (const auto connected = connect(hub, fd); !connected) return connected.error();
+  auto opened = open(fd, 0);  // as Linux starts
+  if (!opened) return opened.error();
+  opened->parts.attachment = std::make_unique<HubAttachment>(hub, opened->key);
+  opened->parts.descriptor = fd;
+  return std::make_unique<socket::StackSocket>(std::move(opened->parts));
 }
 
 Result<socket::ControlAnswer> HubAttachment::control(const socket::ControlRequest& request) {
@@ -95,6 +131,7 @@ Result<socket::ControlAnswer> HubAttachment::control(const socket::ControlReques
 }
 
 Result<void> HubAttachment::close() {
+  if (fd_ < 0) return {};
   Request request;
   request.kind = Request::Kind::close;
   request.key = key_;
@@ -106,6 +143,16 @@ Result<void> HubAttachment::close() {
 Result<Fd> HubAttachment::open_bell() {
   if (!doorbell_) return Error{EEXIST, "the socket has a descriptor already"};
   return std::move(doorbell_);
+}
+
+Result<std::shared_ptr<stack::SendMemory>> HubAttachment::open_send_ring() {
+  Request request;
+  request.kind = Request::Kind::add_send_ring;
+  request.key = key_;
+  auto received = ask_for_all(hub_, request);
+  if (!received) return received.error();
+  if (received->reply.fds != 1) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
+  return stack::SendMemory::attach(std::move(received->fds[0]));
 }
 
 void HubAttachment::wake_engine(engine::BellClient* bell) {

@@ -29,15 +29,21 @@ Result<Fd> connect(const HubAddress& hub);
 Result<Reply> ask(const HubAddress& hub, const Request& request);
 // A socket of the hub's host.
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub);
+// One whose descriptor is the caller's, and which lives as long as anybody holds that. `fd` is an AF_UNIX stream socket that nobody connected yet; a
+// call that failed leaves it in an unknown state.
+Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub, int fd);
 
 class HubAttachment final : public socket::Attachment {
  public:
   HubAttachment(HubAddress hub, const SocketKey& key, Fd doorbell)
       : hub_(std::move(hub)), key_(key), doorbell_(std::move(doorbell)), fd_(doorbell_.get()) {}
+  // The descriptor is somebody else's, who closes the socket with it.
+  HubAttachment(HubAddress hub, const SocketKey& key) : hub_(std::move(hub)), key_(key), fd_(-1) {}
 
   Result<socket::ControlAnswer> control(const socket::ControlRequest& request) override;
   Result<void> close() override;
   Result<Fd> open_bell() override;
+  Result<std::shared_ptr<stack::SendMemory>> open_send_ring() override;
   void wake_engine(engine::BellClient* bell) override;
   bool wait_readable(const stack::EndpointClient& client, engine::BellClient* bell, Deadline deadline, engine::Intent intent) override;
   bool wait_writable(const stack::EndpointClient& client, engine::BellClient* bell, Deadline deadline) override;

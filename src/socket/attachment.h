@@ -4,7 +4,9 @@
 // called now and then: to change the socket, and to sleep.
 // Thread: any, at once.
 #pragma once
+#include <cerrno>
 #include <cstdint>
+#include <memory>
 
 #include <gannet/result.h>
 #include <gannet/socket.h>
@@ -25,6 +27,8 @@ class Attachment {
   virtual Result<void> close() = 0;
   // The socket's descriptor, once.
   virtual Result<Fd> open_bell() = 0;
+  // A send ring for one more process, which has the socket since it was forked. None where that process has no engine.
+  virtual Result<std::shared_ptr<stack::SendMemory>> open_send_ring() { return Error{EOPNOTSUPP}; }
   // The send ring has something, and the engine does not look there. `bell` is null before open_bell(). Signal handlers may call it.
   virtual void wake_engine(engine::BellClient* bell) = 0;
   // Where nobody else runs the engine: one round of it.

@@ -20,6 +20,10 @@ StackSocket::StackSocket(Parts parts)
       host_(std::move(parts.host)),
       client_(std::move(parts.memory), stack::ClientHooks{this, received, wake_engine}) {
   client_.set_send_ring(parts.send);
+  if (parts.descriptor >= 0) {
+    bell_storage_.emplace(client_, parts.descriptor);
+    bell_.store(&*bell_storage_, std::memory_order_release);
+  }
 }
 
 StackSocket::~StackSocket() { static_cast<void>(StackSocket::close()); }
@@ -204,6 +208,7 @@ void StackSocket::fill(Datagram& datagram, const stack::ReceiveSlot& slot) const
   datagram.peer = header.peer;
   datagram.local.port = header.local.port;
   datagram.segment_size = header.segment_size;
+  datagram.overflow = header.overflow;
   datagram.truncated = slot.size < header.datagram_size;
   if (metadata_.load(std::memory_order_relaxed)) {
     datagram.local = header.local;
@@ -220,10 +225,17 @@ void StackSocket::fill(Datagram& datagram, const stack::ReceiveSlot& slot) const
 }
 
 Result<SocketError> StackSocket::receive_error() {
+  std::size_t quoted = 0;
+  return receive_error({}, quoted);
+}
+
+Result<SocketError> StackSocket::receive_error(std::span<std::byte> quote, std::size_t& quoted) {
   if (client_.is_closed()) return failure(Call::receive, closed_code());
   attachment_->run();
   stack::ReceiveSlot slot;
+  slot.buffer = quote;
   if (!client_.receive_error(slot)) return Error{EAGAIN, "no error has been reported"};
+  quoted = slot.size;
   const stack::RecordHeader& header = slot.header;
   SocketError error;
   error.code = header.error_code;
@@ -301,6 +313,7 @@ Result<void> StackSocket::set_multicast_interface(std::uint32_t interface) {
 Result<int> StackSocket::fd() {
   const std::lock_guard guard(bell_mutex_);
   if (client_.is_closed()) return failure(Call::other, EBADF);
+  if (bell_storage_ && !bell_fd_) return Error{ENOTSUP, "the descriptor is its owner's"};
   if (bell_storage_) return bell_fd_.get();
   auto opened = attachment_->open_bell();
   if (!opened) return opened.error();
@@ -308,6 +321,26 @@ Result<int> StackSocket::fd() {
   bell_storage_.emplace(client_, bell_fd_.get());
   bell_.store(&*bell_storage_, std::memory_order_release);
   return bell_fd_.get();
+}
+
+void StackSocket::look_at_bell() {
+  auto* bell = bell_.load(std::memory_order_acquire);
+  if (bell != nullptr && !bell->look_for_death() && !client_.has_news()) bell->received(true);
+}
+
+void StackSocket::move_bell(int descriptor) {
+  if (auto* bell = bell_.load(std::memory_order_acquire)) bell->move_to(descriptor);
+}
+
+void StackSocket::share() {
+  if (auto* bell = bell_.load(std::memory_order_acquire)) bell->share();
+}
+
+Result<void> StackSocket::renew_send_ring() {
+  const auto ring = attachment_->open_send_ring();
+  if (!ring) return ring.error();
+  client_.set_send_ring(*ring);
+  return {};
 }
 
 }  // namespace gannet::socket

@@ -34,6 +34,7 @@ class StackSocket final : public Provider {
     engine::HostView host;
     std::shared_ptr<stack::EndpointMemory> memory;
     std::shared_ptr<stack::SendMemory> send;
+    int descriptor = -1;  // the socket's, where the caller keeps it; -1: the attachment has one, for when fd() is asked for
   };
   explicit StackSocket(Parts parts);
   ~StackSocket() override;
@@ -55,6 +56,18 @@ class StackSocket final : public Provider {
   Result<void> change_membership(Membership kind, const IpAddress& group, const IpAddress& source, std::uint32_t interface) override;
   Result<void> set_multicast_interface(std::uint32_t interface) override;
   Result<int> fd() override;
+
+  // For who keeps the descriptor and waits on it by himself (socket/posix.h).
+  [[nodiscard]] const engine::HostView& host() const { return host_; }
+  [[nodiscard]] bool is_connected() const { return peer_.load(std::memory_order_relaxed) != 0; }
+  // The descriptor was found readable: a token without a datagram is silenced, and a hang-up closes the socket.
+  void look_at_bell();
+  void move_bell(int descriptor);
+  // About to fork; and, in the child, a send ring of its own.
+  void share();
+  Result<void> renew_send_ring();
+  // As receive_error(), and the start of the datagram that it is about into `quote`.
+  Result<SocketError> receive_error(std::span<std::byte> quote, std::size_t& quoted);
 
  private:
   Result<ControlAnswer> control(const ControlRequest& request) const;

@@ -1,0 +1,47 @@
+// gannet hub status|down: the hub that the programs under `gannet run` share.
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "cli/commands.h"
+#include "cli/hub_place.h"
+#include "cli/report.h"
+
+namespace gannet::cli {
+namespace {
+
+hub::Reply ask(hub::Request::Kind kind) {
+  hub::Request request;
+  request.kind = kind;
+  const auto reply = hub::ask({hub_place("none").name}, request);
+  if (!reply && reply.error().code == ECONNREFUSED) throw Failure{Status::failed, "no hub of yours runs here; `gannet run` starts one"};
+  if (!reply) fail("the hub does not answer", reply.error());
+  return *reply;
+}
+
+Status run_hub(Report& report, const std::string& what) {
+  if (what == "down") {
+    ask(hub::Request::Kind::shut_down);
+    return Status::ok;
+  }
+  report.hub_status(ask(hub::Request::Kind::status).status);
+  return Status::ok;
+}
+
+}  // namespace
+
+void add_hub(CommandLine& line) {
+  Command command = line.command("hub", "look at the hub that programs share, or end it");
+  const auto what = std::make_shared<std::string>();
+  command.argument("WHAT", "status, or down: its programs' sockets fail with ENETDOWN", [what](std::string_view, std::string_view text) {
+    if (text != "status" && text != "down") refuse(fmt::format("hub: there is no \"{}\"; it takes status or down", text));
+    *what = text;
+  });
+  command.flag("--json", "one JSON object per line", command.settings().json);
+  command.examples(R"(Examples:
+  gannet hub status
+  gannet hub down)");
+  command.run([what](Report& report) { return run_hub(report, *what); });
+}
+
+}  // namespace gannet::cli

@@ -1,0 +1,316 @@
+// libgannet-preload.so: the C library's socket calls, for AF_INET datagram sockets carried out by our stack, in the hub that GANNET_HUB names.
+//
+// Everything else goes to the C library untouched: so do these calls on any other descriptor, and all of them where GANNET_HUB is not set.
+// Thread: any; signal handlers may send and receive.  Allocates: when a socket is opened and attached.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdlib>
+#include <span>
+#include <string>
+
+#include "hub/client.h"
+#include "preload/real.h"
+#include "preload/table.h"
+
+#define GANNET_INTERPOSED __attribute__((visibility("default")))
+
+namespace gannet::preload {
+namespace {
+
+constinit Table table;
+
+// Read once: a program may change its environment later, and so may not change its network.
+const hub::HubAddress& hub_address() {
+  static const hub::HubAddress address{[] {
+    const char* name = std::getenv("GANNET_HUB");
+    return std::string(name != nullptr ? name : "");
+  }()};
+  return address;
+}
+
+Result<std::unique_ptr<socket::StackSocket>> attach(int fd) { return hub::open_socket(hub_address(), fd); }
+
+__attribute__((constructor)) void start() {
+  real();
+  hub_address();
+  ::pthread_atfork([] { table.before_fork(); }, [] { table.after_fork_in_parent(); }, [] { table.after_fork_in_child(); });
+}
+
+template <class T>
+T fail(int code) {
+  errno = code;
+  return -1;
+}
+
+// As the C library says it.
+int status_of(const Result<void>& result) { return result ? 0 : fail<int>(result.error().code); }
+template <class T>
+T value_of(const Result<std::size_t>& result) {
+  return result ? static_cast<T>(*result) : fail<T>(result.error().code);
+}
+
+msghdr message_of(const iovec* pieces, std::size_t count, void* name = nullptr, socklen_t name_size = 0) {
+  msghdr message{};
+  message.msg_name = name;
+  message.msg_namelen = name_size;
+  message.msg_iov = const_cast<iovec*>(pieces);
+  message.msg_iovlen = count;
+  return message;
+}
+
+ssize_t send_one(Table::Use& socket, int fd, const void* data, size_t size, int flags, const sockaddr* to = nullptr, socklen_t to_size = 0) {
+  const iovec piece{const_cast<void*>(data), size};
+  return value_of<ssize_t>(socket->send(fd, message_of(&piece, 1, const_cast<sockaddr*>(to), to_size), flags));
+}
+
+ssize_t receive_one(Table::Use& socket, int fd, void* data, size_t size, int flags, sockaddr* from = nullptr, socklen_t* from_size = nullptr) {
+  const iovec piece{data, size};
+  msghdr message = message_of(&piece, 1, from, from_size != nullptr ? *from_size : 0);
+  const auto received = socket->receive(fd, message, flags);
+  if (received && from_size != nullptr) *from_size = message.msg_namelen;
+  return value_of<ssize_t>(received);
+}
+
+void attach_before_wait(int fd) {
+  if (auto socket = table.find(fd)) static_cast<void>(socket->attach(fd));
+}
+
+void attach_before_wait(int count, fd_set* set) {
+  for (int fd = 0; set != nullptr && fd < count; ++fd) {
+    if (FD_ISSET(fd, set)) attach_before_wait(fd);
+  }
+}
+
+// What came of dup() and its like.
+int duplicated(int from, int to) {
+  if (to >= 0) table.duplicate(from, to);
+  return to;
+}
+
+}  // namespace
+}  // namespace gannet::preload
+
+using namespace gannet::preload;
+
+extern "C" {
+
+GANNET_INTERPOSED int socket(int domain, int type, int protocol) noexcept {
+  constexpr int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const bool udp = domain == AF_INET && (type & ~flags) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
+  if (!udp || hub_address().name.empty()) return real().socket(domain, type, protocol);
+  const int fd = real().socket(AF_UNIX, SOCK_STREAM | (type & flags), 0);
+  if (fd < 0 || table.add(fd, attach)) return fd;
+  real().close(fd);
+  return fail<int>(EMFILE);
+}
+
+GANNET_INTERPOSED int bind(int fd, const sockaddr* local, socklen_t size) noexcept {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->bind(fd, local, size)) : real().bind(fd, local, size);
+}
+
+GANNET_INTERPOSED int connect(int fd, const sockaddr* peer, socklen_t size) {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->connect(fd, peer, size)) : real().connect(fd, peer, size);
+}
+
+GANNET_INTERPOSED int getsockname(int fd, sockaddr* local, socklen_t* size) noexcept {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->local_address(local, size)) : real().getsockname(fd, local, size);
+}
+
+GANNET_INTERPOSED int getpeername(int fd, sockaddr* peer, socklen_t* size) noexcept {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->peer_address(peer, size)) : real().getpeername(fd, peer, size);
+}
+
+// Sending.
+
+GANNET_INTERPOSED ssize_t send(int fd, const void* data, size_t size, int flags) {
+  auto socket = table.find(fd);
+  return socket ? send_one(socket, fd, data, size, flags) : real().send(fd, data, size, flags);
+}
+
+GANNET_INTERPOSED ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t to_size) {
+  auto socket = table.find(fd);
+  return socket ? send_one(socket, fd, data, size, flags, to, to_size) : real().sendto(fd, data, size, flags, to, to_size);
+}
+
+GANNET_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  auto socket = table.find(fd);
+  return socket ? value_of<ssize_t>(socket->send(fd, *message, flags)) : real().sendmsg(fd, message, flags);
+}
+
+GANNET_INTERPOSED int sendmmsg(int fd, mmsghdr* batch, unsigned count, int flags) {
+  auto socket = table.find(fd);
+  return socket ? value_of<int>(socket->send_batch(fd, std::span(batch, count), flags)) : real().sendmmsg(fd, batch, count, flags);
+}
+
+GANNET_INTERPOSED ssize_t write(int fd, const void* data, size_t size) {
+  auto socket = table.find(fd);
+  return socket ? send_one(socket, fd, data, size, 0) : real().write(fd, data, size);
+}
+
+GANNET_INTERPOSED ssize_t writev(int fd, const iovec* pieces, int count) {
+  auto socket = table.find(fd);
+  if (!socket) return real().writev(fd, pieces, count);
+  if (count < 0) return fail<ssize_t>(EINVAL);
+  return value_of<ssize_t>(socket->send(fd, message_of(pieces, static_cast<std::size_t>(count)), 0));
+}
+
+// Receiving.
+
+GANNET_INTERPOSED ssize_t recv(int fd, void* data, size_t size, int flags) {
+  auto socket = table.find(fd);
+  return socket ? receive_one(socket, fd, data, size, flags) : real().recv(fd, data, size, flags);
+}
+
+GANNET_INTERPOSED ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, socklen_t* from_size) {
+  auto socket = table.find(fd);
+  return socket ? receive_one(socket, fd, data, size, flags, from, from_size) : real().recvfrom(fd, data, size, flags, from, from_size);
+}
+
+GANNET_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  auto socket = table.find(fd);
+  return socket ? value_of<ssize_t>(socket->receive(fd, *message, flags)) : real().recvmsg(fd, message, flags);
+}
+
+GANNET_INTERPOSED int recvmmsg(int fd, mmsghdr* batch, unsigned count, int flags, timespec* timeout) {
+  auto socket = table.find(fd);
+  if (!socket) return real().recvmmsg(fd, batch, count, flags, timeout);
+  return value_of<int>(socket->receive_batch(fd, std::span(batch, count), flags, timeout));
+}
+
+GANNET_INTERPOSED ssize_t read(int fd, void* data, size_t size) {
+  auto socket = table.find(fd);
+  return socket ? receive_one(socket, fd, data, size, 0) : real().read(fd, data, size);
+}
+
+GANNET_INTERPOSED ssize_t readv(int fd, const iovec* pieces, int count) {
+  auto socket = table.find(fd);
+  if (!socket) return real().readv(fd, pieces, count);
+  if (count < 0) return fail<ssize_t>(EINVAL);
+  msghdr message = message_of(pieces, static_cast<std::size_t>(count));
+  return value_of<ssize_t>(socket->receive(fd, message, 0));
+}
+
+// What a fortified program calls instead; the C library has made sure of `room`, or aborts there.
+
+GANNET_INTERPOSED ssize_t __recv_chk(int fd, void* data, size_t size, size_t room, int flags) {
+  if (size > room) std::abort();
+  return recv(fd, data, size, flags);
+}
+
+GANNET_INTERPOSED ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t room, int flags, sockaddr* from, socklen_t* from_size) {
+  if (size > room) std::abort();
+  return recvfrom(fd, data, size, flags, from, from_size);
+}
+
+GANNET_INTERPOSED ssize_t __read_chk(int fd, void* data, size_t size, size_t room) {
+  if (size > room) std::abort();
+  return read(fd, data, size);
+}
+
+// Options.
+
+GANNET_INTERPOSED int getsockopt(int fd, int level, int name, void* value, socklen_t* size) noexcept {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->get_option(fd, level, name, value, size)) : real().getsockopt(fd, level, name, value, size);
+}
+
+GANNET_INTERPOSED int setsockopt(int fd, int level, int name, const void* value, socklen_t size) noexcept {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->set_option(fd, level, name, value, size)) : real().setsockopt(fd, level, name, value, size);
+}
+
+GANNET_INTERPOSED int shutdown(int fd, int how) noexcept {
+  auto socket = table.find(fd);
+  return socket ? status_of(socket->shutdown(fd, how)) : real().shutdown(fd, how);
+}
+
+// FIONBIO and the like are the descriptor's.
+GANNET_INTERPOSED int ioctl(int fd, unsigned long request, ...) noexcept {
+  va_list arguments;
+  va_start(arguments, request);
+  void* argument = va_arg(arguments, void*);
+  va_end(arguments);
+  auto socket = request == FIONREAD ? table.find(fd) : Table::Use();
+  if (!socket) return real().ioctl(fd, request, argument);
+  const auto size = socket->readable_bytes();
+  if (!size) return fail<int>(size.error().code);
+  *static_cast<int*>(argument) = *size;
+  return 0;
+}
+
+// Descriptors.
+
+GANNET_INTERPOSED int fcntl(int fd, int command, ...) {
+  va_list arguments;
+  va_start(arguments, command);
+  void* argument = va_arg(arguments, void*);
+  va_end(arguments);
+  const int result = real().fcntl(fd, command, argument);
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+}
+
+GANNET_INTERPOSED int fcntl64(int fd, int command, ...) {
+  va_list arguments;
+  va_start(arguments, command);
+  void* argument = va_arg(arguments, void*);
+  va_end(arguments);
+  return fcntl(fd, command, argument);
+}
+
+GANNET_INTERPOSED int dup(int fd) noexcept { return duplicated(fd, real().dup(fd)); }
+GANNET_INTERPOSED int dup2(int from, int to) noexcept { return duplicated(from, real().dup2(from, to)); }
+GANNET_INTERPOSED int dup3(int from, int to, int flags) noexcept { return duplicated(from, real().dup3(from, to, flags)); }
+
+GANNET_INTERPOSED int close(int fd) {
+  table.remove(fd);
+  return real().close(fd);
+}
+
+GANNET_INTERPOSED int close_range(unsigned first, unsigned last, int flags) noexcept {
+  if ((flags & CLOSE_RANGE_CLOEXEC) == 0) table.remove_range(first, last);
+  return real().close_range(first, last, flags);
+}
+
+// Waiting: the descriptor is native, once it is connected to the hub.
+
+GANNET_INTERPOSED int poll(pollfd* fds, nfds_t count, int timeout) {
+  for (const pollfd& each : std::span(fds, count)) attach_before_wait(each.fd);
+  return real().poll(fds, count, timeout);
+}
+
+GANNET_INTERPOSED int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  for (const pollfd& each : std::span(fds, count)) attach_before_wait(each.fd);
+  return real().ppoll(fds, count, timeout, mask);
+}
+
+GANNET_INTERPOSED int __poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {
+  if (room / sizeof *fds < count) std::abort();
+  return poll(fds, count, timeout);
+}
+
+GANNET_INTERPOSED int select(int count, fd_set* in, fd_set* out, fd_set* exceptional, timeval* timeout) {
+  for (fd_set* set : std::array{in, out, exceptional}) attach_before_wait(count, set);
+  return real().select(count, in, out, exceptional, timeout);
+}
+
+GANNET_INTERPOSED int pselect(int count, fd_set* in, fd_set* out, fd_set* exceptional, const timespec* timeout, const sigset_t* mask) {
+  for (fd_set* set : std::array{in, out, exceptional}) attach_before_wait(count, set);
+  return real().pselect(count, in, out, exceptional, timeout, mask);
+}
+
+GANNET_INTERPOSED int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  if (operation != EPOLL_CTL_DEL) attach_before_wait(fd);
+  return real().epoll_ctl(epoll, operation, fd, event);
+}
+
+}  // extern "C"

@@ -1,0 +1,111 @@
+#include "preload/table.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+
+namespace gannet::preload {
+
+Table::Use Table::find(int fd) {
+  if (fd < 0 || fd >= max_descriptors) return {};
+  std::atomic<Entry*>& slot = slots_[fd];
+  while (Entry* entry = slot.load(std::memory_order_acquire)) {
+    std::uint32_t users = entry->users.load(std::memory_order_relaxed);
+    while (users != 0 && !entry->users.compare_exchange_weak(users, users + 1, std::memory_order_acq_rel)) {
+    }
+    if (users == 0) continue;  // it was taken out in between
+    if (slot.load(std::memory_order_acquire) == entry) return {*this, *entry};
+    release(*entry);
+  }
+  return {};
+}
+
+bool Table::is_ours() const { return process_.load(std::memory_order_relaxed) == ::getpid(); }
+
+bool Table::add(int fd, socket::PosixSocket::Attach attach) {
+  if (fd >= max_descriptors) return false;
+  const std::lock_guard guard(mutex_);
+  process_ = ::getpid();
+  Entry* entry = free_;
+  if (entry != nullptr) {
+    free_ = entry->next;
+  } else {
+    entry = new (std::nothrow) Entry;
+    if (entry == nullptr) return false;
+  }
+  entry->socket.emplace(attach);
+  entry->home = fd;
+  entry->users.store(1, std::memory_order_release);
+  put(fd, entry);
+  return true;
+}
+
+// The slot's count comes with `entry`.
+void Table::put(int fd, Entry* entry) {
+  Entry* before = slots_[fd].exchange(entry, std::memory_order_acq_rel);
+  if (entry != nullptr) highest_ = std::max(highest_.load(), fd);
+  if (before == nullptr) return;
+  if (before->home == fd) {
+    // The socket lives on under another number, if it has one.
+    for (int other = 0; other <= highest_; ++other) {
+      if (slots_[other].load(std::memory_order_relaxed) != before) continue;
+      before->home = other;
+      before->socket->move_to(other);
+      break;
+    }
+  }
+  if (before->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  before->socket.reset();
+  before->next = std::exchange(free_, before);
+}
+
+void Table::release(Entry& entry) {
+  if (entry.users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  const std::lock_guard guard(mutex_);
+  entry.socket.reset();
+  entry.next = std::exchange(free_, &entry);
+}
+
+void Table::duplicate(int from, int to) {
+  if (from == to || from < 0 || to < 0 || to >= max_descriptors) return;
+  const bool known = from < max_descriptors && slots_[from].load(std::memory_order_acquire) != nullptr;
+  if ((!known && slots_[to].load(std::memory_order_acquire) == nullptr) || !is_ours()) return;
+  const std::lock_guard guard(mutex_);
+  Entry* entry = known ? slots_[from].load(std::memory_order_relaxed) : nullptr;
+  if (entry != nullptr) entry->users.fetch_add(1, std::memory_order_acq_rel);
+  put(to, entry);
+}
+
+void Table::remove(int fd) {
+  if (fd < 0 || fd >= max_descriptors || slots_[fd].load(std::memory_order_acquire) == nullptr || !is_ours()) return;
+  const std::lock_guard guard(mutex_);
+  put(fd, nullptr);
+}
+
+void Table::remove_range(unsigned first, unsigned last) {
+  const int highest = highest_.load();
+  for (unsigned fd = first; highest >= 0 && fd <= std::min(last, static_cast<unsigned>(highest)); ++fd) remove(static_cast<int>(fd));
+}
+
+// The lock is held across the fork, so that the child's table is whole.
+void Table::before_fork() {
+  mutex_.lock();
+  for (int fd = 0; fd <= highest_; ++fd) {
+    Entry* entry = slots_[fd].load(std::memory_order_relaxed);
+    if (entry != nullptr && entry->home == fd) entry->socket->before_fork();
+  }
+}
+
+void Table::after_fork_in_parent() { mutex_.unlock(); }
+
+void Table::after_fork_in_child() {
+  if (process_ != 0) process_ = ::getpid();
+  for (int fd = 0; fd <= highest_; ++fd) {
+    Entry* entry = slots_[fd].load(std::memory_order_relaxed);
+    if (entry != nullptr && entry->home == fd) entry->socket->in_child();
+  }
+  mutex_.unlock();
+}
+
+}  // namespace gannet::preload

@@ -1,0 +1,77 @@
+// Which descriptors of this process are UDP sockets of ours.
+//
+//   fd -> slot -> Entry (one for all duplicates of a descriptor) -> PosixSocket
+//
+// Reading takes no lock: an entry is never freed, only used again, and counts its slots and its users; whoever found one counts himself in, and looks
+// whether it still stands in the slot. What changes the table does so under a lock.
+// A child made by vfork(2) shares this memory and not the descriptors: what it closes is not taken out of the table.
+// Owner: the process.  Thread: any.  Allocates: when more sockets are open than ever before.
+// Bounds: max_descriptors; socket(2) beyond is EMFILE.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "socket/posix.h"
+
+namespace gannet::preload {
+
+inline constexpr int max_descriptors = 1 << 20;
+
+class Table {
+ public:
+  struct Entry {
+    std::optional<socket::PosixSocket> socket;
+    std::atomic<std::uint32_t> users = 0;  // slots, and calls under way; 0: free
+    Entry* next = nullptr;                 // of the free ones
+    int home = -1;                         // the number that the socket was made under
+  };
+
+  // A socket, for as long as a call works on it.
+  class Use {
+   public:
+    Use() = default;
+    Use(Table& table, Entry& entry) : table_(&table), entry_(&entry) {}
+    Use(Use&& other) noexcept : table_(other.table_), entry_(std::exchange(other.entry_, nullptr)) {}
+    Use& operator=(Use&&) = delete;
+    ~Use() {
+      if (entry_ != nullptr) table_->release(*entry_);
+    }
+    explicit operator bool() const { return entry_ != nullptr; }
+    socket::PosixSocket* operator->() const { return &*entry_->socket; }
+
+   private:
+    Table* table_ = nullptr;
+    Entry* entry_ = nullptr;
+  };
+
+  // Nothing: not ours.
+  Use find(int fd);
+  // False: too large a number.
+  bool add(int fd, socket::PosixSocket::Attach attach);
+  // `to` is now the same as `from`, whatever it was. Neither needs to be ours.
+  void duplicate(int from, int to);
+  // Before `fd` is closed.
+  void remove(int fd);
+  void remove_range(unsigned first, unsigned last);
+
+  void before_fork();
+  void after_fork_in_parent();
+  void after_fork_in_child();
+
+ private:
+  void put(int fd, Entry* entry);  // locked
+  void release(Entry& entry);
+  [[nodiscard]] bool is_ours() const;
+
+  std::atomic<Entry*> slots_[max_descriptors] = {};
+  std::mutex mutex_;
+  Entry* free_ = nullptr;
+  std::atomic<int> highest_ = -1;
+  std::atomic<int> process_ = 0;  // whose table it is; 0: nothing was ever in it
+};
+
+}  // namespace gannet::preload

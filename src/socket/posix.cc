@@ -1,0 +1,286 @@
+#include "socket/posix.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace gannet::socket {
+namespace {
+
+Error system_error() { return Error{errno}; }
+
+// The address that an answer would come from: of a group or a broadcast, one of the interface's.
+IpAddress own_address(const engine::HostView& host, const Datagram& datagram) {
+  const auto found = host.find(datagram.local.ip, 0);
+  return found && found->kind == stack::PathKind::local ? datagram.local.ip : host.address_of(datagram.interface);
+}
+
+}  // namespace
+
+// A message's bytes in one piece: the program's own where it has but one, else a copy on the caller's stack.
+struct PosixSocket::Pieces {
+  static constexpr std::size_t room = 65536;
+  std::array<std::byte, room> bytes;  // not initialised
+
+  static std::size_t total(const msghdr& message) {
+    std::size_t size = 0;
+    for (const iovec& piece : std::span(message.msg_iov, message.msg_iovlen)) size += piece.iov_len;
+    return size;
+  }
+  static std::span<std::byte> single(const msghdr& message) {
+    if (message.msg_iovlen == 0) return {};
+    return {static_cast<std::byte*>(message.msg_iov[0].iov_base), message.msg_iov[0].iov_len};
+  }
+  std::span<const std::byte> gather(const msghdr& message) {
+    std::size_t at = 0;
+    for (const iovec& piece : std::span(message.msg_iov, message.msg_iovlen)) {
+      if (piece.iov_len != 0) std::memcpy(bytes.data() + at, piece.iov_base, piece.iov_len);
+      at += piece.iov_len;
+    }
+    return std::span(bytes).first(at);
+  }
+  void scatter(std::size_t size, const msghdr& message) const {
+    std::size_t at = 0;
+    for (const iovec& piece : std::span(message.msg_iov, message.msg_iovlen)) {
+      const std::size_t here = std::min(piece.iov_len, size - at);
+      if (here != 0) std::memcpy(piece.iov_base, bytes.data() + at, here);
+      at += here;
+    }
+  }
+};
+
+// Attaching.
+
+Result<void> PosixSocket::attach(int fd) {
+  const auto stack = attached(fd);
+  return stack ? Result<void>() : stack.error();
+}
+
+Result<StackSocket*> PosixSocket::attached(int fd) {
+  if (StackSocket* there = stack(); there != nullptr && !forked_.load(std::memory_order_relaxed)) return there;
+  const std::lock_guard guard(mutex_);
+  if (StackSocket* there = stack()) {
+    if (forked_.load(std::memory_order_relaxed)) {
+      if (const auto renewed = there->renew_send_ring(); !renewed) return renewed.error();
+      forked_ = false;
+    }
+    return there;
+  }
+  auto opened = attach_(fd);
+  if (!opened) return opened.error().code == ECONNREFUSED ? Error{ENETDOWN, "no hub runs here any more"} : opened.error();
+  for (std::size_t i = 0; i < early_.size(); ++i) {
+    if (!early_[i]) continue;
+    if (const auto done = (*opened)->set(static_cast<Option>(i), *early_[i]); !done) return done.error();
+  }
+  owned_ = std::move(*opened);
+  forked_ = false;
+  stack_.store(owned_.get(), std::memory_order_release);
+  return owned_.get();
+}
+
+void PosixSocket::move_to(int fd) {
+  if (StackSocket* there = stack()) there->move_bell(fd);
+}
+
+void PosixSocket::before_fork() {
+  if (StackSocket* there = stack()) there->share();
+}
+
+Result<void> PosixSocket::bind(int fd, const sockaddr* local, socklen_t size) {
+  const auto address = parse_address(local, size);
+  if (!address) return address.error();
+  if (local->sa_family == AF_UNSPEC && !address->ip.is_any()) return Error{EAFNOSUPPORT};
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  return (*stack)->bind(*address);
+}
+
+Result<void> PosixSocket::connect(int fd, const sockaddr* peer, socklen_t size) {
+  if (peer == nullptr) return Error{EFAULT};
+  if (size < sizeof peer->sa_family) return Error{EINVAL};
+  if (peer->sa_family == AF_UNSPEC) {
+    StackSocket* there = stack();
+    return there != nullptr ? there->disconnect() : Result<void>();
+  }
+  const auto address = parse_address(peer, size);
+  if (!address) return address.error();
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  return (*stack)->connect(*address);
+}
+
+Result<void> PosixSocket::local_address(sockaddr* local, socklen_t* size) const {
+  const StackSocket* there = stack();
+  const auto address = there != nullptr ? there->local_address() : Result<Address>(Address{});
+  if (!address) return address.error();
+  build_address(*address, local, size);
+  return {};
+}
+
+Result<void> PosixSocket::peer_address(sockaddr* peer, socklen_t* size) const {
+  const StackSocket* there = stack();
+  if (there == nullptr) return Error{ENOTCONN};
+  const auto address = there->peer_address();
+  if (!address) return address.error();
+  build_address(*address, peer, size);
+  return {};
+}
+
+// Sending.
+
+Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) {
+  if ((flags & (MSG_OOB | MSG_MORE)) != 0) return Error{EOPNOTSUPP};
+  Outgoing datagram;
+  if (message.msg_name != nullptr && message.msg_namelen != 0) {
+    const auto to = parse_address(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
+    if (!to) return to.error();
+    if (to->port == 0) return Error{EINVAL};
+    datagram.to = *to;
+  }
+  if (const auto taken = take_control(message, datagram); !taken) return taken.error();
+  if (sends_no_more_.load(std::memory_order_relaxed)) return Error{EPIPE};
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  if (datagram.to.port == 0 && !(*stack)->is_connected()) return Error{EDESTADDRREQ};
+  if (message.msg_iovlen < 2) {
+    datagram.data = Pieces::single(message);
+    return send_whole(fd, **stack, datagram, flags);
+  }
+  if (Pieces::total(message) > Pieces::room) return Error{EMSGSIZE};
+  Pieces pieces;
+  datagram.data = pieces.gather(message);
+  return send_whole(fd, **stack, datagram, flags);
+}
+
+Result<std::size_t> PosixSocket::send_whole(int fd, StackSocket& stack, const Outgoing& datagram, int flags) {
+  for (;;) {
+    const auto sent = stack.send(std::span(&datagram, 1), Deadline::now());
+    if (sent) return datagram.data.size();
+    if (sent.error().code != EAGAIN) return sent.error();
+    if (const auto waited = wait_writable(fd, stack, flags); !waited) return waited.error();
+  }
+}
+
+Result<std::size_t> PosixSocket::send_batch(int fd, std::span<mmsghdr> batch, int flags) {
+  std::size_t count = 0;
+  for (mmsghdr& each : batch) {
+    const auto sent = send(fd, each.msg_hdr, flags);
+    if (!sent && count == 0) return sent.error();
+    if (!sent) break;
+    each.msg_len = static_cast<unsigned>(*sent);
+    ++count;
+  }
+  return count;
+}
+
+// There is no blocking call for room that changes nothing, so this one polls.
+Result<void> PosixSocket::wait_writable(int fd, StackSocket& stack, int flags) {
+  const int status = ::fcntl(fd, F_GETFL);
+  if (status < 0) return system_error();
+  if ((flags & MSG_DONTWAIT) != 0 || (status & O_NONBLOCK) != 0) return Error{EAGAIN};
+  timeval timeout{};
+  socklen_t size = sizeof timeout;
+  if (::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, &size) != 0) return system_error();
+  const timespec limit{timeout.tv_sec, timeout.tv_usec * 1000};
+  const bool limited = timeout.tv_sec != 0 || timeout.tv_usec != 0;
+  pollfd wait{fd, POLLOUT, 0};
+  const int ready = ::ppoll(&wait, 1, limited ? &limit : nullptr, nullptr);
+  if (ready < 0) return system_error();
+  if (ready == 0) return Error{EAGAIN};
+  if ((wait.revents & POLLHUP) != 0) stack.look_at_bell();
+  return {};
+}
+
+// Receiving.
+
+Result<std::size_t> PosixSocket::receive(int fd, msghdr& message, int flags) {
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  if (message.msg_iovlen < 2) return receive_whole(fd, **stack, Pieces::single(message), message, flags);
+  Pieces pieces;
+  const auto room = std::span(pieces.bytes).first(std::min(Pieces::total(message), Pieces::room));
+  const auto size = receive_whole(fd, **stack, room, message, flags);
+  if (size) pieces.scatter(std::min(*size, room.size()), message);
+  return size;
+}
+
+Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::span<std::byte> buffer, msghdr& message, int flags) {
+  message.msg_flags = 0;
+  if ((flags & MSG_ERRQUEUE) != 0) return receive_error(buffer, message);
+  Datagram datagram{.buffer = buffer};
+  for (;;) {
+    const auto take = (flags & MSG_PEEK) != 0 ? Take::peek : Take::remove;
+    datagram.buffer = buffer;
+    const auto count = stack.receive(std::span(&datagram, 1), Deadline::now(), take);
+    if (count) break;
+    if (receives_no_more_.load(std::memory_order_relaxed)) return 0;
+    if (count.error().code != EAGAIN) return count.error();
+    if (const auto waited = wait_readable(fd, stack, flags); !waited) return waited.error();
+  }
+  if (message.msg_name != nullptr) build_address(datagram.peer, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+  if (datagram.truncated) message.msg_flags |= MSG_TRUNC;
+  const Wanted wanted = wanted_.load(std::memory_order_relaxed);
+  put_control(datagram, wanted, wanted.packet_info ? own_address(stack.host(), datagram) : IpAddress{}, message);
+  return (flags & MSG_TRUNC) != 0 ? datagram.length : datagram.data.size();
+}
+
+Result<std::size_t> PosixSocket::receive_error(std::span<std::byte> buffer, msghdr& message) {
+  std::size_t quoted = 0;
+  const auto error = stack()->receive_error(buffer, quoted);
+  if (!error) return error.error();
+  if (message.msg_name != nullptr) build_address(error->peer, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+  message.msg_flags |= MSG_ERRQUEUE;
+  put_error(*error, message);
+  return quoted;
+}
+
+Result<std::size_t> PosixSocket::receive_batch(int fd, std::span<mmsghdr> batch, int flags, timespec* timeout) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto allowed =
+      timeout != nullptr ? std::chrono::seconds(timeout->tv_sec) + std::chrono::nanoseconds(timeout->tv_nsec) : std::chrono::nanoseconds();
+  std::size_t count = 0;
+  for (mmsghdr& each : batch) {
+    const auto size = receive(fd, each.msg_hdr, flags & ~MSG_WAITFORONE);
+    if (!size && count == 0) return size.error();
+    if (!size) break;
+    each.msg_len = static_cast<unsigned>(*size);
+    ++count;
+    if ((flags & MSG_WAITFORONE) != 0) flags |= MSG_DONTWAIT;
+    if (timeout != nullptr && std::chrono::steady_clock::now() - start >= allowed) break;
+  }
+  return count;
+}
+
+// The kernel waits for a token as it waits for a datagram: O_NONBLOCK, SO_RCVTIMEO, EINTR and SA_RESTART are its own.
+Result<void> PosixSocket::wait_readable(int fd, StackSocket& stack, int flags) {
+  std::byte token{};
+  if (::recv(fd, &token, sizeof token, MSG_PEEK | (flags & MSG_DONTWAIT)) < 0) return system_error();
+  stack.look_at_bell();
+  return {};
+}
+
+Result<int> PosixSocket::readable_bytes() {
+  StackSocket* there = stack();
+  if (there == nullptr) return 0;
+  Datagram datagram;
+  const auto count = there->receive(std::span(&datagram, 1), Deadline::now(), Take::peek);
+  return count ? static_cast<int>(datagram.length) : 0;
+}
+
+// Who waits wakes with the descriptor, and the hub lets go of the socket; only SHUT_RDWR can do that to an AF_UNIX socket without stopping the other
+// direction too.
+Result<void> PosixSocket::shutdown(int fd, int how) {
+  if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return Error{EINVAL};
+  if (how != SHUT_WR) receives_no_more_ = true;
+  if (how != SHUT_RD) sends_no_more_ = true;
+  const StackSocket* there = stack();
+  const bool connected = there != nullptr && there->is_connected();
+  if (there != nullptr && how == SHUT_RDWR) ::shutdown(fd, SHUT_RDWR);
+  return connected ? Result<void>() : Error{ENOTCONN};  // which it does all the same, as Linux
+}
+
+}  // namespace gannet::socket

@@ -1,0 +1,90 @@
+// A UDP socket as a program knows it from the C library: the calls of socket(7) with Linux's errno, flags and structures, over our own stack.
+//
+//   program -> send(), receive(), set_option() .. -> StackSocket -> rings, hub
+//
+// The descriptor is an AF_UNIX stream socket, the doorbell (docs/READINESS.md), and the program's own: it polls it, duplicates and closes it, and
+// sets O_NONBLOCK and SO_RCVTIMEO there. A call that has to wait lets the kernel wait for a token with those settings, so that time-outs and signals
+// (SA_RESTART) are the kernel's too. Nothing is asked of the hub before the first bind, connect, send, receive or wait; options are kept until then.
+// Each call is given the number by which the program knows the descriptor.
+//
+// Differs from Linux: a send that waits for room fails with EINTR whatever SA_RESTART says; SHUT_RD alone wakes nobody; MSG_MORE is EOPNOTSUPP.
+// Owner: the table of descriptors (src/preload).  Thread: any, at once; signal handlers may send and receive on an attached socket.
+// Allocates: when it is attached.  Sources: Linux's socket(7), udp(7), ip(7), send(2), recv(2).
+#pragma once
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+
+#include "socket/options.h"
+#include "socket/posix_message.h"
+#include "socket/stack_socket.h"
+
+namespace gannet::socket {
+
+class PosixSocket {
+ public:
+  // Makes a descriptor that nobody connected yet a socket of the hub.
+  using Attach = Result<std::unique_ptr<StackSocket>> (*)(int fd);
+  explicit PosixSocket(Attach how) : attach_(how) {}
+
+  // Before a wait call, which would find a descriptor hung up that nobody connected.
+  Result<void> attach(int fd);
+
+  Result<void> bind(int fd, const sockaddr* local, socklen_t size);
+  Result<void> connect(int fd, const sockaddr* peer, socklen_t size);
+  Result<void> local_address(sockaddr* local, socklen_t* size) const;
+  Result<void> peer_address(sockaddr* peer, socklen_t* size) const;
+
+  // sendmsg(2) and recvmsg(2).
+  Result<std::size_t> send(int fd, const msghdr& message, int flags);
+  Result<std::size_t> receive(int fd, msghdr& message, int flags);
+  // recvmmsg(2); `timeout` is looked at after each datagram, as on Linux.
+  Result<std::size_t> receive_batch(int fd, std::span<mmsghdr> batch, int flags, timespec* timeout);
+  Result<std::size_t> send_batch(int fd, std::span<mmsghdr> batch, int flags);
+
+  Result<void> set_option(int fd, int level, int name, const void* value, socklen_t size);
+  Result<void> get_option(int fd, int level, int name, void* value, socklen_t* size);
+  Result<int> readable_bytes();  // FIONREAD: the size of the next datagram
+  Result<void> shutdown(int fd, int how);
+
+  // The number that the socket was attached under is about to be closed; `fd` is another one of it.
+  void move_to(int fd);
+  void before_fork();
+  void in_child() { forked_.store(true, std::memory_order_relaxed); }
+
+ private:
+  struct Pieces;  // the bytes of a message, in one piece
+  Result<StackSocket*> attached(int fd);
+  [[nodiscard]] StackSocket* stack() const { return stack_.load(std::memory_order_acquire); }
+  static Result<void> wait_readable(int fd, StackSocket& stack, int flags);
+  static Result<void> wait_writable(int fd, StackSocket& stack, int flags);
+  Result<std::size_t> send_whole(int fd, StackSocket& stack, const Outgoing& datagram, int flags);
+  Result<std::size_t> receive_whole(int fd, StackSocket& stack, std::span<std::byte> buffer, msghdr& message, int flags);
+  Result<std::size_t> receive_error(std::span<std::byte> buffer, msghdr& message);
+
+  Result<void> set_wanted(int fd, int level, int name, bool on);
+  Result<void> set_table_option(int fd, Option option, int value);
+  Result<int> get_table_option(int fd, Option option);
+  Result<void> set_group_option(int fd, int name, std::span<const std::byte> value);
+  [[nodiscard]] std::optional<int> wanted_value(int level, int name) const;
+
+  const Attach attach_;
+  std::mutex mutex_;  // attaching, options before it
+  std::unique_ptr<StackSocket> owned_;
+  std::atomic<StackSocket*> stack_ = nullptr;
+  std::array<std::optional<int>, option_count> early_{};  // options that were set before it was attached
+  std::atomic<Wanted> wanted_{};
+  std::atomic<std::uint32_t> multicast_address_ = 0;  // IP_MULTICAST_IF, as it is shown
+  std::atomic<bool> forked_ = false;                  // no send ring of this process's own yet
+  std::atomic<bool> receives_no_more_ = false, sends_no_more_ = false;
+};
+
+}  // namespace gannet::socket

@@ -1,0 +1,243 @@
+"""Programs as they are, under `gannet run --via none`: what they say to each other is carried by our stack, as the hub's counters show."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import gannet
+from gannet import GANNET, PATIENCE, Command, events, run, skip
+
+ECHO_SERVER = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.bind(("127.0.0.1", PORT))
+    print("ready", flush=True)
+    while True:
+        data, peer = s.recvfrom(1024)
+        s.sendto(data, peer)
+"""
+ECHO_CLIENT = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(30)
+    s.sendto(b"Hello, UDP server!", ("127.0.0.1", PORT))
+    print(s.recvfrom(1024)[0].decode())
+"""
+# Two sockets of one process; `wait` is each way of waiting in turn: nothing comes at first, then one datagram, then nothing again.
+WAITS = """
+import select, socket
+def by_select(s, wait): return bool(select.select([s], [], [], wait)[0])
+def by_poll(s, wait):
+    p = select.poll(); p.register(s, select.POLLIN); return bool(p.poll(wait * 1000))
+def by_epoll(s, wait):
+    with select.epoll() as e:
+        e.register(s, select.EPOLLIN); return bool(e.poll(wait))
+for ready in by_select, by_poll, by_epoll:
+    a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    assert not ready(a, 0)
+    a.bind(("127.0.0.1", 0))
+    assert not ready(a, 0.01)
+    b.sendto(b"one", a.getsockname())
+    assert ready(a, 30)
+    assert a.recv(10) == b"one"
+    assert not ready(a, 0.01)
+    assert select.select([], [b], [], 0)[1]
+    a.close(); b.close()
+print("waited")
+"""
+# What Linux says, call by call: run on the kernel and on ours, the same is printed.
+SEMANTICS = """
+import array, errno, fcntl, os, signal, socket, struct, termios, time
+def attempt(call, *args):
+    try: return call(*args)
+    except OSError as error: return errno.errorcode[error.errno]
+U = lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+a, b = U(), U()
+print(a.family, a.type, a.getsockname(), attempt(a.getpeername), attempt(U().send, b"x"))
+print([a.getsockopt(socket.SOL_SOCKET, o) for o in (socket.SO_TYPE, socket.SO_DOMAIN, socket.SO_PROTOCOL, socket.SO_ERROR, socket.SO_REUSEADDR)])
+a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10000); print(a.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+a.bind(("127.0.0.1", 0)); port = a.getsockname()[1]
+print(attempt(a.bind, ("127.0.0.1", 0)), attempt(b.bind, ("127.0.0.1", port)), attempt(b.bind, ("192.0.2.1", 0)))
+print(attempt(b.sendto, b"x", ("127.0.0.1", 0)), attempt(b.sendto, b"x" * 65508, ("127.0.0.1", port)))
+print(attempt(b.setsockopt, socket.SOL_SOCKET, 9999, 1), attempt(b.setsockopt, socket.IPPROTO_IP, socket.IP_TTL, 256))
+b.sendto(b"", ("127.0.0.1", port)); print(a.recv(10))
+b.sendto(b"0123456789", ("127.0.0.1", port))
+size = array.array("i", [0]); import select; select.select([a], [], []); fcntl.ioctl(a, termios.FIONREAD, size); print(size[0])
+print(a.recv(4, socket.MSG_PEEK), len(a.recv(4, socket.MSG_PEEK | socket.MSG_TRUNC)), a.recvmsg(4)[0::2])
+print(attempt(a.recv, 10, socket.MSG_DONTWAIT))
+a.setblocking(False); print(attempt(a.recv, 10)); a.setblocking(True)
+a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 20000)); print(attempt(a.recv, 10))
+a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
+IP_RECVTTL, IP_RECVTOS, IP_PKTINFO = 12, 13, 8
+for option in IP_RECVTTL, IP_RECVTOS, IP_PKTINFO: a.setsockopt(socket.IPPROTO_IP, option, 1)
+b.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x10)
+b.sendmsg([b"two ", b"pieces"], [(socket.IPPROTO_IP, socket.IP_TTL, struct.pack("i", 7))], 0, ("127.0.0.1", port))
+print(a.recvmsg(100, 200)[0:3])
+b.sendto(b"cut", ("127.0.0.1", port)); print(a.recvmsg(100, 40)[2] & socket.MSG_CTRUNC != 0)
+b.connect(("127.0.0.1", port)); print(b.getpeername()[1] == port); b.send(b"connected"); print(a.recv(100))
+print(attempt(a.shutdown, socket.SHUT_WR), attempt(b.shutdown, socket.SHUT_WR), attempt(b.send, b"x"))
+c = U(); c.bind(("127.0.0.1", 0)); gone = c.getsockname(); c.close()
+d = U(); d.connect(gone); d.send(b"to nobody"); print(attempt(d.recv, 10))
+e = U(); e.setsockopt(socket.IPPROTO_IP, 11, 1); e.sendto(b"quoted", gone)
+time.sleep(0.2); data, control, flags, peer = e.recvmsg(100, 200, socket.MSG_ERRQUEUE)
+print(data, [c[:2] + (struct.unpack("IBBB", c[2][:7]),) for c in control], flags & socket.MSG_ERRQUEUE != 0, peer == gone)
+f = os.dup(d.fileno()); d.close(); g = socket.socket(fileno=f); g.settimeout(30); g.sendto(b"by a duplicate", a.getsockname())
+print(a.recv(100))
+child = os.fork()
+if child == 0:
+    g.sendto(b"by a child", a.getsockname()); os._exit(0)
+os.waitpid(child, 0); print(a.recv(100))
+class Alarm(Exception): pass
+def ring(*_): raise Alarm
+signal.signal(signal.SIGALRM, ring); signal.setitimer(signal.ITIMER_REAL, 0.05)
+try: a.recv(10)
+except Alarm: print("interrupted")
+"""
+
+
+def source(text, port=0):
+    return text.replace("PORT", str(port))
+
+
+def status():
+    code, output, complaint = run("hub", "status", "--json")
+    assert code == 0, complaint
+    return events(output)[0]
+
+
+def under(*program, via="none"):
+    return [GANNET.resolve(), "run", "--via", via, "--", *program]
+
+
+def result_of(command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Run(Command):
+    def setUp(self):
+        # Keeps the hub, and so its counters, between the programs.
+        self.keeper = subprocess.Popen(under("sleep", "600"))
+        self.addCleanup(self.end, self.keeper)
+        for _ in range(PATIENCE * 20):
+            if run("hub", "status")[0] == 0:
+                break
+        self.before = status()
+
+    def end(self, process):
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+        if process.stdout:
+            process.stdout.close()
+
+    def start(self, *program):
+        process = subprocess.Popen(under(*program), stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.end, process)
+        return process
+
+    def carried(self):
+        after = status()
+        return after["datagrams_out"] - self.before["datagrams_out"], after["datagrams_in"] - self.before["datagrams_in"]
+
+    def test_pythons_echo(self):
+        server = self.start("/usr/bin/python3", "-c", source(ECHO_SERVER, 65433))
+        self.assertEqual(server.stdout.readline(), "ready\n")
+        self.assertEqual(result_of(under("/usr/bin/python3", "-c", source(ECHO_CLIENT, 65433))), (0, "Hello, UDP server!\n", ""))
+        self.assertEqual(self.carried(), (2, 2))
+
+    def test_netcat(self):
+        nc = shutil.which("nc")
+        if not nc:
+            self.skipTest("nc (netcat-openbsd) is not installed")
+        server = self.start(nc, "-u", "-l", "-p", "7777")
+        reply = None
+        for _ in range(100):  # it does not say when it listens
+            result_of(under(nc, "-u", "-w1", "127.0.0.1", "7777"), input="hi\n")
+            if self.carried()[1] > 0:
+                reply = server.stdout.readline()
+                break
+        self.assertEqual(reply, "hi\n")
+
+    def test_every_way_of_waiting(self):
+        self.assertEqual(result_of(under("/usr/bin/python3", "-c", WAITS)), (0, "waited\n", ""))
+        self.assertEqual(self.carried(), (3, 3))
+
+    def test_calls_say_what_linux_says(self):
+        kernel = result_of(["/usr/bin/python3", "-c", SEMANTICS])
+        self.assertEqual(kernel[0], 0, kernel[2])
+        ours = result_of(under("/usr/bin/python3", "-c", SEMANTICS))
+        self.assertEqual(ours[1].splitlines(), kernel[1].splitlines(), ours[2])
+        self.assertEqual(ours[0], 0, ours[2])
+        self.assertGreater(self.carried()[0], 5)
+
+    def test_the_kernel_hears_nothing(self):
+        """The host of --via none is alone: a kernel's socket on the same port hears nothing."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+            outside.bind(("127.0.0.1", 0))
+            outside.settimeout(0.2)
+            code, _, complaint = result_of(under("/usr/bin/python3", "-c", f"""
+import socket
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", {outside.getsockname()[1]}))"""))
+            self.assertEqual((code, complaint), (0, ""))
+            self.assertRaises(TimeoutError, outside.recv, 1)
+        self.assertEqual(self.carried()[0], 1)
+
+    def test_exit_status_and_signals(self):
+        self.assertEqual(result_of(under("sh", "-c", "exit 7"))[0], 7)
+        self.assertEqual(result_of(under("sh", "-c", "kill -9 $$"))[0], 128 + 9)
+        process = self.start("sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done")
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PATIENCE), 9)
+
+    def test_hub_goes_down(self):
+        client = self.start("/usr/bin/python3", "-c", """
+import errno, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print("ready", flush=True)
+try: s.recv(10)
+except OSError as error: print(errno.errorcode[error.errno], flush=True)""")
+        self.assertEqual(client.stdout.readline(), "ready\n")
+        self.assertEqual(run("hub", "down")[0], 0)
+        self.assertEqual(client.stdout.readline(), "ENETDOWN\n")
+
+
+class Refusals(Command):
+    def test_other_links(self):
+        self.refuses(["run", "--via", "tap:gnt0", "--", "true"], 2, "--via tap:gnt0", "only --via none")
+        self.refuses(["hub", "sideways"], 2, "status or down")
+
+    def test_programs_that_cannot_be_entered(self):
+        self.refuses(["run", "--via", "none", "--", "no-such-program"], 1, 'no program "no-such-program"')
+        with tempfile.TemporaryDirectory() as folder:
+            static = os.path.join(folder, "static")
+            with open(static, "wb") as file:  # an ELF header and no loader
+                file.write(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(44))
+            os.chmod(static, 0o755)
+            self.refuses(["run", "--via", "none", "--", static], 1, "statically linked")
+            script = os.path.join(folder, "script")
+            with open(script, "w", encoding="ascii") as file:
+                file.write(f"#!{static}\n")
+            os.chmod(script, 0o755)
+            self.refuses(["run", "--via", "none", "--", script], 1, "statically linked")
+            if os.geteuid() == 0:
+                setuid = os.path.join(folder, "setuid")
+                shutil.copy("/bin/true", setuid)
+                os.chown(setuid, 65534, 65534)
+                os.chmod(setuid, 0o4755)
+                self.refuses(["run", "--via", "none", "--", setuid], 1, "it is setuid")
+
+
+if __name__ == "__main__":
+    gannet.require_gannet()
+    if not (GANNET.resolve().parent / "libgannet-preload.so").exists():
+        skip("libgannet-preload.so was not built")
+    # A hub of this test's own, beside one that its user may have.
+    with tempfile.TemporaryDirectory() as runtime:
+        os.environ["XDG_RUNTIME_DIR"] = runtime
+        tests = unittest.main(verbosity=1, exit=False)
+        run("hub", "down")
+    sys.exit(not tests.result.wasSuccessful())
