@@ -15,12 +15,12 @@ namespace gannet::engine {
 namespace {
 
 // What an epoll event is about: a kind, and the port or seat.
-enum class Tag : std::uint32_t { wakeup, port, bell };
+enum class Tag : std::uint32_t { wakeup, port, bell, watcher };
 constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_t{static_cast<std::uint32_t>(tag)} << 32 | index; }
 
 // A send ring is polled for this many rounds after its last datagram, before the application is asked to say when there is more.
 constexpr std::uint32_t idle_rounds = 32;
-// While the loop has no time to sleep, it asks after the bells once in so many rounds.
+// While the loop has no time to sleep, it asks after what it waits on once in so many rounds.
 constexpr std::uint32_t rounds_between_polls = 16;
 // All that a send ring holds. Who sends on from another thread is not waited for.
 constexpr std::size_t flushes_at_most = stack::max_buffer_limit / 768 / link::batch_size + 1;
@@ -133,7 +133,7 @@ void Engine::refresh_clock() {
 bool Engine::round() {
   counters_.rounds.add();
   refresh_clock();
-  if (bells_ != 0 && ++rounds_since_poll_ >= rounds_between_polls) wait(now_);
+  if (bells_ + waiting_ports_ != 0 && ++rounds_since_poll_ >= rounds_between_polls) wait(now_);
   bool busy = wakeup_.clear();
   if (busy) mailbox_.run();
   for (Port& port : ports_) busy |= receive(port);
@@ -147,9 +147,11 @@ bool Engine::round() {
 }
 
 bool Engine::receive(Port& port) {
+  if (!port.ready) return false;
   std::array<Frame, link::batch_size> frames;
   const std::size_t count = port.link->receive(frames, pools_, now_);
   for (Frame& frame : std::span(frames).first(count)) stack_->input(port.interface, std::move(frame), now_);
+  if (count == 0 && port.link->caps().waits_on_fd) port.ready = false;
   if (count == 0 && !port.lost) {
     if (const auto status = port.link->status(); !status) lose(port, status.error());
   }
@@ -321,6 +323,8 @@ void Engine::wait(Time until) {
   for (long i = 0; i < count; ++i) {
     const auto tag = static_cast<Tag>(events[static_cast<std::size_t>(i)].data.u64 >> 32);
     const auto index = static_cast<std::uint32_t>(events[static_cast<std::size_t>(i)].data.u64);
+    if (tag == Tag::port && index < ports_.size()) ports_[index].ready = true;  // one may have gone in this batch
+    if (tag == Tag::watcher) watchers_[index]();
     if (tag == Tag::bell) handle_bell(index, events[static_cast<std::size_t>(i)].events);
   }
 }
@@ -338,12 +342,39 @@ Result<std::uint32_t> Engine::add_link(std::unique_ptr<link::Link> link) {
   const auto interface =
       stack_->add_interface({.name = caps.name, .mac = caps.mac, .mtu = static_cast<std::uint32_t>(caps.mtu), .ethernet = caps.ethernet});
   if (!interface) return interface.error();
+  if (const auto added = add_link(std::move(link), *interface); !added) return added.error();
+  return *interface;
+}
+
+Result<void> Engine::add_link(std::unique_ptr<link::Link> link, std::uint32_t interface) {
+  if (stack_->interfaces().find(interface) == nullptr) return Error{ENODEV, "no interface has this index"};
+  if (this->link(interface) != nullptr) return Error{EEXIST, "the interface has a link already"};
   const int fd = link->fd();
   if (fd >= 0) {
-    if (const auto watched = watch(fd, tag_of(Tag::port, ports_.size()), EPOLLIN); !watched) return watched.error();
+    if (auto watched = watch(fd, tag_of(Tag::port, ports_.size()), EPOLLIN); !watched) return watched;
   }
-  ports_.push_back({.interface = *interface, .link = std::move(link), .fd = fd});
-  return *interface;
+  if (link->caps().waits_on_fd) ++waiting_ports_;
+  ports_.push_back({.interface = interface, .link = std::move(link), .fd = fd});
+  return {};
+}
+
+void Engine::remove_link(std::uint32_t interface) {
+  const auto port = std::ranges::find(ports_, interface, &Port::interface);
+  if (port == ports_.end()) return;
+  if (port->fd >= 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->fd, nullptr);
+  if (port->link->caps().waits_on_fd) --waiting_ports_;
+  // The others behind it move up, and so do their tags.
+  for (auto next = ports_.erase(port); next != ports_.end(); ++next) {
+    const auto index = static_cast<std::size_t>(next - ports_.begin());
+    if (next->fd >= 0) static_cast<void>(watch(next->fd, tag_of(Tag::port, index), next->waits_for_room ? EPOLLIN | EPOLLOUT : EPOLLIN, true));
+    next->ready = true;
+  }
+}
+
+Result<void> Engine::watch_readable(int fd, std::function<void()> ready) {
+  if (auto watched = watch(fd, tag_of(Tag::watcher, watchers_.size()), EPOLLIN); !watched) return watched;
+  watchers_.push_back(std::move(ready));
+  return {};
 }
 
 const link::Link* Engine::link(std::uint32_t interface) const {

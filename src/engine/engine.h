@@ -84,6 +84,12 @@ class Engine {
 
   // A link becomes an interface, with an index of 2 or more. ENOBUFS at the bound.
   Result<std::uint32_t> add_link(std::unique_ptr<link::Link> link);
+  // The link of an interface that is there already: of a guest host's. EEXIST: it has one; ENODEV.
+  Result<void> add_link(std::unique_ptr<link::Link> link, std::uint32_t interface);
+  // Before a guest's interface goes.
+  void remove_link(std::uint32_t interface);
+  // Calls `ready` in the engine's thread whenever the descriptor is readable, for as long as the engine lives.
+  Result<void> watch_readable(int fd, std::function<void()> ready);
   [[nodiscard]] const link::Link* link(std::uint32_t interface) const;
   [[nodiscard]] stack::Stack& stack() { return *stack_; }
   [[nodiscard]] FramePools& pools() { return pools_; }
@@ -113,6 +119,7 @@ class Engine {
     std::uint32_t interface;
     std::unique_ptr<link::Link> link;
     int fd = -1;
+    bool ready = true;            // its descriptor was readable (link::Caps::waits_on_fd)
     bool waits_for_room = false;  // the link took less than it was given
     bool lost = false;            // and told of
   };
@@ -174,6 +181,7 @@ class Engine {
   stack::EndpointGroup group_;
   std::unique_ptr<stack::Stack> stack_;
   std::vector<Port> ports_;
+  std::vector<std::function<void()>> watchers_;
   std::vector<std::unique_ptr<Interposer>> interposers_;
   std::vector<Seat> seats_;
   std::vector<std::uint32_t> free_seats_, active_;
@@ -188,6 +196,7 @@ class Engine {
   EngineCounters counters_;
   Time now_{};
   std::size_t bells_ = 0;                // that are open
+  std::size_t waiting_ports_ = 0;        // that are received from only when their descriptors say so
   std::uint32_t rounds_since_poll_ = 0;  // of them
 };
 

@@ -24,10 +24,11 @@ namespace gannet::link {
 inline constexpr std::size_t batch_size = 64;  // frames that the engine moves at a time
 
 struct Caps {
-  std::string name;        // for people: "tap gannet0", "memory"
-  std::size_t mtu = 1500;  // bytes of IP packet; an Ethernet frame is up to 14 (VLAN: 18) bytes longer
-  wire::MacAddress mac{};  // our address on the link
-  bool ethernet = true;    // frames begin with an Ethernet header; otherwise with the IP header
+  std::string name;          // for people: "tap gannet0", "memory"
+  std::size_t mtu = 1500;    // bytes of IP packet; an Ethernet frame is up to 14 (VLAN: 18) bytes longer
+  wire::MacAddress mac{};    // our address on the link
+  bool ethernet = true;      // frames begin with an Ethernet header; otherwise with the IP header
+  bool waits_on_fd = false;  // receive() has something only after fd() was readable, and is called only then: it would cost a system call each time
 
   // Whether the MTU allows this frame; an 802.1Q tag comes on top of it.
   [[nodiscard]] bool fits(std::span<const std::byte> frame) const {

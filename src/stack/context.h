@@ -9,6 +9,7 @@
 #include "base/frame.h"
 #include "base/rng.h"
 #include "base/time.h"
+#include "stack/claims.h"
 #include "stack/config.h"
 #include "stack/fates.h"
 #include "stack/path.h"
@@ -81,6 +82,7 @@ struct Context {
   Fates& fates;
   const Config& config;
   UpperLayers upper{};
+  Claims claims{};  // of a guest host
   IpCounters counters{};
   // Grows whenever an interface, address, route or path MTU changes: whoever keeps a Path compares.
   std::uint64_t generation = 1;

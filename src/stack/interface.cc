@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace gannet::stack {
+namespace {
+
+constexpr Error no_interface{ENODEV, "no interface has this index"};
+constexpr Error bad_mtu{EINVAL, "an interface's MTU is between 68 and 65535 bytes"};
+constexpr bool can_be_mtu(std::uint32_t mtu) { return mtu >= 68 && mtu <= 65535; }
+
+}  // namespace
 
 Interface::Interface(Context& context, std::uint32_t index, const InterfaceSetup& setup)
     : context_(context), index_(index), setup_(setup), output_(index == loopback_index ? 1 : context.config.output_queue) {}
@@ -30,22 +37,60 @@ void Interface::send(Frame&& packet, const wire::MacAddress& dst, std::uint16_t 
 Interfaces::Interfaces(Context& context) : context_(context) {
   all_.push_back(std::make_unique<Interface>(context_, loopback_index, InterfaceSetup{.name = "lo", .mtu = loopback_mtu, .ethernet = false}));
   all_.front()->addresses_.push_back({IpAddress::ipv4(127, 0, 0, 1), 8, true});
-  count_ = 1;
+  by_index_[loopback_index] = all_.front().get();
 }
 
 Result<std::uint32_t> Interfaces::add(const InterfaceSetup& setup) {
-  if (setup.mtu < 68 || setup.mtu > 65535) return Error{EINVAL, "an interface's MTU is between 68 and 65535 bytes"};
+  if (!can_be_mtu(setup.mtu)) return bad_mtu;
   if (all_.size() >= context_.config.interfaces) return Error{ENOBUFS, "this host has as many interfaces as it is configured for"};
-  const std::uint32_t index = count_ + 1;
+  std::uint32_t index = setup.index;
+  if (index == 0) {
+    for (index = loopback_index + 1; find(index) != nullptr;) ++index;
+  }
+  if (find(index) != nullptr) return Error{EEXIST, "another interface has this index"};
   all_.push_back(std::make_unique<Interface>(context_, index, setup));
-  ++count_;
+  if (index < by_index_.size()) by_index_[index] = all_.back().get();
   ++context_.generation;
   return index;
 }
 
+Result<void> Interfaces::remove(std::uint32_t index) {
+  Interface* interface = find(index);
+  if (interface == nullptr) return no_interface;
+  if (interface->is_loopback() || !interface->is_guest()) return Error{EINVAL, "only interfaces that are the kernel's too can go"};
+  for (FrameQueue& waiting = interface->output(); !waiting.empty(); waiting.pop(1)) {
+    context_.fates.drop(Drop::interface_down, waiting.front().front().bytes());
+    waiting.front().front().release();
+  }
+  if (index < by_index_.size()) by_index_[index] = nullptr;
+  std::erase_if(all_, [&](const auto& each) { return each.get() == interface; });
+  ++context_.generation;
+  return {};
+}
+
+Result<void> Interfaces::set_mtu(std::uint32_t index, std::uint32_t mtu) {
+  Interface* interface = find(index);
+  if (interface == nullptr) return no_interface;
+  if (!can_be_mtu(mtu)) return bad_mtu;
+  interface->setup_.mtu = mtu;
+  ++context_.generation;
+  return {};
+}
+
+void Interfaces::make_loopback_guest() {
+  loopback().setup_.guest = true;
+  loopback().output_ = FrameQueue(context_.config.output_queue);
+  ++context_.generation;
+}
+
+Interface* Interfaces::find_high(std::uint32_t index) const {
+  const auto found = std::ranges::find(all_, index, [](const auto& each) { return each->index(); });
+  return found == all_.end() ? nullptr : found->get();
+}
+
 Result<void> Interfaces::set_up(std::uint32_t index, bool up) {
   Interface* interface = find(index);
-  if (interface == nullptr) return Error{ENODEV, "no interface has this index"};
+  if (interface == nullptr) return no_interface;
   interface->up_ = up;
   ++context_.generation;
   return {};
@@ -53,7 +98,7 @@ Result<void> Interfaces::set_up(std::uint32_t index, bool up) {
 
 Result<void> Interfaces::add_address(std::uint32_t index, const IpAddress& ip, std::uint8_t prefix, bool usable) {
   Interface* interface = find(index);
-  if (interface == nullptr) return Error{ENODEV, "no interface has this index"};
+  if (interface == nullptr) return no_interface;
   const std::uint32_t number = ip.number();
   const bool no_host = !ip.is_ipv4() || number >> 24 == 0 || number >> 28 >= 0xe || (ip.is_loopback() && !interface->is_loopback());
   if (no_host) return Error{EINVAL, "not an address that an interface can have: it is reserved, a group, loopback, or not IPv4"};
@@ -74,7 +119,7 @@ Result<void> Interfaces::add_address(std::uint32_t index, const IpAddress& ip, s
 
 Result<void> Interfaces::remove_address(std::uint32_t index, const IpAddress& ip) {
   Interface* interface = find(index);
-  if (interface == nullptr) return Error{ENODEV, "no interface has this index"};
+  if (interface == nullptr) return no_interface;
   if (std::erase_if(interface->addresses_, [&](const InterfaceAddress& address) { return address.ip == ip; }) == 0) {
     return Error{EADDRNOTAVAIL, "the interface does not have this address"};
   }

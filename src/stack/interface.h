@@ -33,6 +33,8 @@ struct InterfaceSetup {
   wire::MacAddress mac{};
   std::uint32_t mtu = 1500;  // bytes of IP packet
   bool ethernet = true;      // frames begin with an Ethernet header; otherwise with the IP header
+  std::uint32_t index = 0;   // 0: the next that is free
+  bool guest = false;        // the kernel's, by an uplink: it fragments, tells of groups, and has checked what comes (claims.h)
 };
 
 struct InterfaceAddress {
@@ -57,6 +59,7 @@ class Interface {
   [[nodiscard]] std::uint32_t mtu() const { return setup_.mtu; }
   [[nodiscard]] bool is_ethernet() const { return setup_.ethernet; }
   [[nodiscard]] bool is_loopback() const { return index_ == loopback_index; }
+  [[nodiscard]] bool is_guest() const { return setup_.guest; }
   [[nodiscard]] bool is_up() const { return up_; }
   [[nodiscard]] std::span<const InterfaceAddress> addresses() const { return addresses_; }
 
@@ -100,16 +103,21 @@ class Interfaces {
   // `lo`, index 1, with 127.0.0.1/8, is there from the start.
   explicit Interfaces(Context& context);
 
-  // Returns the index. EINVAL for an MTU that no link has, ENOBUFS at the bound.
+  // Returns the index. EINVAL for an MTU that no link has, EEXIST for an index that is taken, ENOBUFS at the bound.
   Result<std::uint32_t> add(const InterfaceSetup& setup);
+  // A guest's, with its addresses; what waits to leave by it is dropped. EINVAL: another, which its neighbours and groups still know.
+  Result<void> remove(std::uint32_t index);
+  Result<void> set_mtu(std::uint32_t index, std::uint32_t mtu);
+  // `lo` is shared with the kernel from now on.
+  void make_loopback_guest();
   Result<void> set_up(std::uint32_t index, bool up);
   // EINVAL for an address or prefix that no host can have, EEXIST, ENODEV, ENOBUFS.
   Result<void> add_address(std::uint32_t index, const IpAddress& ip, std::uint8_t prefix, bool usable = true);
   Result<void> remove_address(std::uint32_t index, const IpAddress& ip);
   void set_usable(std::uint32_t index, const IpAddress& ip, bool usable);
 
-  [[nodiscard]] Interface* find(std::uint32_t index) { return index - 1 < count_ ? all_[index - 1].get() : nullptr; }
-  [[nodiscard]] const Interface* find(std::uint32_t index) const { return index - 1 < count_ ? all_[index - 1].get() : nullptr; }
+  [[nodiscard]] Interface* find(std::uint32_t index) { return index < by_index_.size() ? by_index_[index] : find_high(index); }
+  [[nodiscard]] const Interface* find(std::uint32_t index) const { return index < by_index_.size() ? by_index_[index] : find_high(index); }
   [[nodiscard]] Interface& loopback() { return *all_.front(); }
   [[nodiscard]] std::span<const std::unique_ptr<Interface>> all() const { return all_; }
 
@@ -118,6 +126,7 @@ class Interfaces {
 
  private:
   [[nodiscard]] AddressKind find_kind(const IpAddress& ip, std::uint32_t interface) const;
+  [[nodiscard]] Interface* find_high(std::uint32_t index) const;
 
   struct Remembered {
     std::uint32_t number = 0;
@@ -127,8 +136,8 @@ class Interfaces {
   };
 
   Context& context_;
-  std::vector<std::unique_ptr<Interface>> all_;  // by index - 1
-  std::uint32_t count_ = 0;                      // of them
+  std::vector<std::unique_ptr<Interface>> all_;  // `lo` first
+  std::array<Interface*, 128> by_index_{};       // those with low indices: all of a full host's, most of a guest's
   mutable std::array<Remembered, 256> remembered_;
 };
 

@@ -64,9 +64,12 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
   if (!interface.is_up()) return Error{ENETDOWN, "the interface to the destination is down"};
   if (any_src) {
     const InterfaceAddress* source = interface.source_for(path.next_hop);
-    if (source == nullptr) return Error{EADDRNOTAVAIL, "the interface to the destination has no address (yet): give it one"};
-    path.src = source->ip;
+    if (source == nullptr && path.src.is_any()) {
+      return Error{EADDRNOTAVAIL, "the interface to the destination has no address (yet): give it one"};
+    }
+    if (path.src.is_any()) path.src = source->ip;
   }
+  path.guest = interface.is_guest();
   path.via = &interface;
   path.interface = interface.index();
   path.interface_mtu = path.mtu = interface.mtu();
@@ -96,6 +99,7 @@ Result<Interface*> IpLayer::find_hop(Path& path, const IpAddress& dst, std::uint
     best = interfaces_.find(route->interface);
     // Groups and broadcasts are on the link wherever the route leads.
     if (path.kind == PathKind::unicast && !route->gateway.is_any()) path.next_hop = route->gateway;
+    if (path.src.is_any() && !route->source.is_any() && interfaces_.kind_of(route->source, 0) == AddressKind::own) path.src = route->source;
   }
   if (best != nullptr) return best;
   // An interface that was asked for is assumed to have the destination on its link, as Linux does.

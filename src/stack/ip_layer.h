@@ -71,7 +71,7 @@ class IpLayer {
 
  private:
   [[nodiscard]] Result<Path> look_up(const IpAddress& dst, const IpAddress& wanted_src, std::uint32_t wanted_interface) const;
-  // The interface to leave by; sets path.next_hop where that is a gateway.
+  // The interface to leave by; sets path.next_hop where that is a gateway, and path.src where that is still any and the route prefers one.
   [[nodiscard]] Result<Interface*> find_hop(Path& path, const IpAddress& dst, std::uint32_t wanted_interface) const;
 
   struct Remembered {

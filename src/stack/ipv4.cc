@@ -43,7 +43,7 @@ void Ipv4::input(Interface& interface, Frame&& packet, bool link_broadcast, Time
   const auto bytes = std::as_const(packet).bytes();
   const std::size_t size = wire::plain_ipv4_size(bytes);
   if (link_broadcast || size == 0) [[unlikely]] {
-    return input_any(interface, std::move(packet), link_broadcast, Origin::link, now);
+    return input_any(interface, std::move(packet), link_broadcast, origin_of(interface), now);
   }
   // Source and destination stand side by side: were they good together before?
   std::uint64_t addresses;
@@ -52,7 +52,7 @@ void Ipv4::input(Interface& interface, Frame&& packet, bool link_broadcast, Time
   bool to_group = accepted.to_group;
   if (accepted.addresses != addresses || accepted.interface != interface.index() || accepted.generation != context_.generation) [[unlikely]] {
     const wire::IpInfo ip = wire::plain_ipv4_info(bytes.first(size), interface.index(), false);
-    const auto bad = check_addresses(ip.src, ip.dst, ip.protocol, interface.index(), false, Origin::link);
+    const auto bad = check_addresses(ip.src, ip.dst, ip.protocol, interface.index(), false, origin_of(interface));
     if (bad) return drop_received(*bad, packet);
     to_group = is_group(ip.dst, interface.index());
     // Who is in a group changes without a new generation, so that is asked every time.
@@ -71,14 +71,16 @@ void Ipv4::input_any(Interface& interface, Frame&& packet, bool link_broadcast, 
   if (bad) return drop_received(*bad, packet);
   if (wire::has_source_route(ipv4->options)) return drop_received(Drop::ip_source_route, packet);
   context_.counters.in_receives.add();
-  if (!ipv4->is_fragment()) return deliver_parsed(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
+  if (!ipv4->is_fragment()) return deliver_parsed(*ipv4, interface.index(), link_broadcast, origin, std::move(packet), now);
 
   Frame whole = reassembly_.input(*ipv4, interface.index(), link_broadcast, std::move(packet), now);
   if (!whole) return;
   const auto reassembled = wire::parse_ipv4(std::as_const(whole).bytes());
   ASSERT(reassembled.has_value());
-  deliver_parsed(*reassembled, interface.index(), link_broadcast, std::move(whole), now);
+  deliver_parsed(*reassembled, interface.index(), link_broadcast, origin, std::move(whole), now);
 }
+
+Ipv4::Origin Ipv4::origin_of(const Interface& interface) { return interface.is_guest() ? Origin::kernel : Origin::link; }
 
 void Ipv4::drop_received(Drop reason, const Frame& packet) {
   context_.counters.in_receives.add();
@@ -129,9 +131,10 @@ bool Ipv4::is_group(const IpAddress& dst, std::uint32_t interface) const {
   return kind != AddressKind::own && kind != AddressKind::loopback;
 }
 
-void Ipv4::deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame&& packet, Time now) {
+void Ipv4::deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin, Frame&& packet, Time now) {
   wire::IpInfo ip = ipv4.info(interface, link_broadcast);
   ip.to_group = is_group(ip.dst, interface);
+  ip.looped = origin == Origin::loopback;
   packet.narrow(ipv4.packet.size() - ipv4.payload.size(), ipv4.payload.size());
   deliver(ip, std::move(packet), now);
 }
@@ -165,14 +168,32 @@ Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Pat
   // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
   const bool is_heard_here = path.kind == PathKind::broadcast ||
                              (path.kind == PathKind::multicast && loop && !context_.upper.refuses(ip.dst, ip.src, path.interface, ip.protocol));
-  if (is_heard_here && path.interface != loopback_index) loop_copy(payload, header, path.interface);
+  if (is_heard_here && (path.interface != loopback_index || path.guest)) loop_copy(payload, header, path.interface);
   if (ip.hop_limit == 0) {
     if (path.kind == PathKind::multicast) return {};
     return Error{EINVAL, "a TTL of 0 is for multicast that stays on this host"};
   }
+  if (path.guest) {
+    output_to_kernel(std::move(payload), header, path, fragmentation, loop);
+    return {};
+  }
   if (size > mtu) return output_fragments(payload, header, path, mtu, now);
   output_whole(std::move(payload), ip, header, path, fragmentation, now);
   return {};
+}
+
+// Whole: the kernel fragments.
+void Ipv4::output_to_kernel(Frame&& payload, wire::Ipv4Header& header, const Path& path, Fragmentation fragmentation, bool loop) {
+  if (header.protocol != wire::protocol_udp) {  // only what a socket sent leaves a guest
+    context_.counters.frames_made.add();
+    return context_.fates.drop(Drop::ip_guest_protocol, payload.bytes());
+  }
+  context_.counters.out_requests.add();
+  context_.counters.frames_made.add();
+  header.id = static_cast<std::uint16_t>(static_cast<unsigned>(fragmentation) | (loop ? 0u : unsigned{GuestNote::no_loop}));
+  payload.prepend(header.size());
+  wire::emit_ipv4(header, payload.bytes());
+  path.via->send(std::move(payload));
 }
 
 Result<void> Ipv4::output_fragments(const Frame& payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now) {

@@ -50,7 +50,7 @@ class Ipv4 {
   }
 
  private:
-  enum class Origin : std::uint8_t { link, loopback };
+  enum class Origin : std::uint8_t { link, kernel, loopback };  // kernel: of a guest, which shares its addresses
   struct Looped {
     Frame packet;
     std::uint32_t interface = 0;
@@ -65,16 +65,18 @@ class Ipv4 {
   };
 
   void input_any(Interface& interface, Frame&& packet, bool link_broadcast, Origin origin, Time now);
+  [[nodiscard]] static Origin origin_of(const Interface& interface);
   void drop_received(Drop reason, const Frame& packet);
   [[nodiscard]] std::optional<Drop> check_addresses(const IpAddress& src, const IpAddress& dst, std::uint8_t protocol, std::uint32_t interface,
                                                     bool link_broadcast, Origin origin) const;
   // Of a destination that was accepted: a broadcast address or a group.
   [[nodiscard]] bool is_group(const IpAddress& dst, std::uint32_t interface) const;
-  void deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Frame&& packet, Time now);
+  void deliver_parsed(const wire::Ipv4& ipv4, std::uint32_t interface, bool link_broadcast, Origin origin, Frame&& packet, Time now);
   void deliver(const wire::IpInfo& ip, Frame&& packet, Time now);
   Result<void> output_any(Frame&& payload, const wire::IpInfo& ip, const Path& path, Fragmentation fragmentation, std::uint32_t mtu, Time now,
                           bool loop);
   void output_whole(Frame&& payload, const wire::IpInfo& ip, wire::Ipv4Header& header, const Path& path, Fragmentation fragmentation, Time now);
+  void output_to_kernel(Frame&& payload, wire::Ipv4Header& header, const Path& path, Fragmentation fragmentation, bool loop);
   Result<void> output_fragments(const Frame& payload, wire::Ipv4Header header, const Path& path, std::uint32_t mtu, Time now);
   void transmit(Frame&& packet, const IpAddress& dst, const Path& path, Time now);
   void transmit_otherwise(Frame&& packet, const IpAddress& dst, const Path& path);
@@ -99,7 +101,7 @@ class Ipv4 {
                                                         Time now, bool loop) {
   const std::size_t size = wire::ipv4_header_size + payload.size();
   const std::uint32_t mtu = uses_path_mtu(fragmentation) ? path.mtu : path.interface_mtu;
-  const bool is_plain = path.kind == PathKind::unicast && size <= mtu && ip.options.empty() && ip.hop_limit != 0;
+  const bool is_plain = path.kind == PathKind::unicast && !path.guest && size <= mtu && ip.options.empty() && ip.hop_limit != 0;
   if (!is_plain) [[unlikely]]
     return output_any(std::move(payload), ip, path, fragmentation, mtu, now, loop);
   wire::Ipv4Header header{.src = ip.src, .dst = ip.dst, .protocol = ip.protocol, .ttl = ip.hop_limit, .tos = ip.tos};

@@ -74,8 +74,7 @@ Result<void> Multicast::join_source(SocketGroups& socket, const IpAddress& group
   if (filter.contains(source)) return Error{EADDRNOTAVAIL, "the socket has joined the group from this source already"};
   if (filter.sources.size() == context_.config.sources_per_filter) return too_many_sources;
   filter.add(source);
-  update({group, *index}, now);
-  return {};
+  return update({group, *index}, now);
 }
 
 Result<void> Multicast::leave_source(SocketGroups& socket, const IpAddress& group, const IpAddress& source, std::uint32_t interface, Time now) {
@@ -87,7 +86,7 @@ Result<void> Multicast::leave_source(SocketGroups& socket, const IpAddress& grou
   if (filter.is_nothing()) {
     remove(socket, *membership, now);
   } else {
-    update({group, (*membership)->interface}, now);
+    return update({group, (*membership)->interface}, now);
   }
   return {};
 }
@@ -100,8 +99,7 @@ Result<void> Multicast::block_source(SocketGroups& socket, const IpAddress& grou
   if (filter.contains(source)) return Error{EADDRNOTAVAIL, "the source is blocked already"};
   if (filter.sources.size() == context_.config.sources_per_filter) return too_many_sources;
   filter.add(source);
-  update({group, (*membership)->interface}, now);
-  return {};
+  return update({group, (*membership)->interface}, now);
 }
 
 Result<void> Multicast::unblock_source(SocketGroups& socket, const IpAddress& group, const IpAddress& source, std::uint32_t interface, Time now) {
@@ -110,8 +108,7 @@ Result<void> Multicast::unblock_source(SocketGroups& socket, const IpAddress& gr
   SourceFilter& filter = (*membership)->filter;
   if (filter.mode != FilterMode::exclude) return error_of(EINVAL);
   if (!filter.remove(source)) return Error{EADDRNOTAVAIL, "the source is not blocked"};
-  update({group, (*membership)->interface}, now);
-  return {};
+  return update({group, (*membership)->interface}, now);
 }
 
 Result<void> Multicast::set_filter(SocketGroups& socket, const IpAddress& group, SourceFilter filter, std::uint32_t interface, Time now) {
@@ -127,8 +124,7 @@ Result<void> Multicast::set_filter(SocketGroups& socket, const IpAddress& group,
     return {};
   }
   (*membership)->filter = std::move(filter);
-  update({group, (*membership)->interface}, now);
-  return {};
+  return update({group, (*membership)->interface}, now);
 }
 
 void Multicast::leave_all(SocketGroups& socket, Time now) {
@@ -165,12 +161,14 @@ void Multicast::advance(Time now) {
 
 void Multicast::refresh(Time now) {
   if (std::exchange(generation_, context_.generation) == context_.generation) return;
+  if (context_.claims) return;  // the kernel tells of them
   could_send_.resize(interfaces_.all().size());
-  for (const auto& interface : interfaces_.all()) {
-    const bool can_send = interface->is_up() && interface->source_for(IpAddress::any(Family::ipv4)) != nullptr;
-    const bool could_send = could_send_[interface->index() - 1];
-    could_send_[interface->index() - 1] = can_send;
-    if (can_send && !could_send) igmp_.announce(interface->index(), now);
+  for (std::size_t i = 0; i < could_send_.size(); ++i) {
+    const Interface& interface = *interfaces_.all()[i];
+    const bool can_send = interface.is_up() && interface.source_for(IpAddress::any(Family::ipv4)) != nullptr;
+    const bool could_send = could_send_[i];
+    could_send_[i] = can_send;
+    if (can_send && !could_send) igmp_.announce(interface.index(), now);
   }
 }
 
@@ -201,8 +199,9 @@ Result<void> Multicast::add(SocketGroups& socket, const IpAddress& group, std::u
   if (members_.size() == context_.config.groups && !members_.contains(key)) return Error{ENOBUFS, "this host has joined as many groups as it can"};
   socket.all_.push_back({group, *index, std::move(filter)});
   members_[key].sockets.push_back(&socket);
-  update(key, now);
-  return {};
+  auto updated = update(key, now);
+  if (!updated) remove(socket, &socket.all_.back(), now);
+  return updated;
 }
 
 void Multicast::remove(SocketGroups& socket, SocketGroups::Membership* membership, Time now) {
@@ -210,16 +209,19 @@ void Multicast::remove(SocketGroups& socket, SocketGroups::Membership* membershi
   socket.all_.erase(socket.all_.begin() + (membership - socket.all_.data()));
   std::vector<SocketGroups*>& sockets = members_[key].sockets;
   std::erase(sockets, &socket);
-  update(key, now);
+  static_cast<void>(update(key, now));  // to want less fails only where the interface is gone
   if (sockets.empty()) members_.erase(key);
 }
 
 // RFC 9776 3.2: the interface's filter is the sum of its sockets'.
-void Multicast::update(const Key& key, Time now) {
+Result<void> Multicast::update(const Key& key, Time now) {
   Members& members = members_[key];
   members.sum = {};
   for (const SocketGroups* socket : members.sockets) members.sum.merge(socket->find(key.group, key.interface)->filter);
+  const Claims& claims = context_.claims;
+  if (claims) return claims.update_group(claims.self, key.group, key.interface, members.sum);
   if (key.interface != loopback_index) igmp_.set(key.interface, key.group, members.sum, now);
+  return {};
 }
 
 void Multicast::send(std::uint32_t interface, const IpAddress& dst, std::span<const std::byte> message, Time now) {

@@ -98,7 +98,7 @@ class Multicast {
   static Result<SocketGroups::Membership*> find_joined(SocketGroups& socket, const IpAddress& group, std::uint32_t interface, int error);
   Result<void> add(SocketGroups& socket, const IpAddress& group, std::uint32_t interface, SourceFilter filter, Time now);
   void remove(SocketGroups& socket, SocketGroups::Membership* membership, Time now);
-  void update(const Key& key, Time now);
+  Result<void> update(const Key& key, Time now);
   void send(std::uint32_t interface, const IpAddress& dst, std::span<const std::byte> message, Time now);
 
   Context& context_;
@@ -106,7 +106,7 @@ class Multicast {
   Interfaces& interfaces_;
   std::unordered_map<Key, Members, KeyHash> members_;
   Igmp igmp_;
-  std::vector<bool> could_send_;  // by interface index - 1, when the generation was
+  std::vector<bool> could_send_;  // by place in Interfaces::all(), when the generation was
   std::uint64_t generation_ = 0;
 };
 

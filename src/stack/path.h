@@ -22,6 +22,7 @@ struct Path {
   std::uint32_t mtu = 0;        // of the path, bytes of IP packet: what was learned, or the interface's
   std::uint32_t interface_mtu = 0;
   PathKind kind = PathKind::unicast;
+  bool guest = false;         // the kernel takes it from here, and fragments (claims.h)
   bool mtu_is_floor = false;  // a router asked for less than our floor: Fragmentation::want leaves DF clear then
   std::uint64_t generation = 0;
 };

@@ -21,6 +21,7 @@ struct Route {
   IpAddress gateway;            // any: the destination is on the link
   std::uint32_t interface = 0;  // index
   std::uint32_t metric = 0;
+  IpAddress source{};  // preferred for what has none yet; any: the interface's own
 
   [[nodiscard]] bool contains(const IpAddress& ip) const;
   friend bool operator==(const Route&, const Route&) = default;

@@ -25,6 +25,11 @@ Stack::Stack(FramePools& pools, Rng& rng, const Config& config)
   context_.upper.groups = UpperLayers::groups_of(multicast_);
 }
 
+void Stack::attach_claims(const Claims& claims) {
+  context_.claims = claims;
+  interfaces_.make_loopback_guest();
+}
+
 Result<void> Stack::set_up(std::uint32_t interface, bool up, Time now) {
   if (auto set = interfaces_.set_up(interface, up); !set) return set;
   multicast_.refresh(now);

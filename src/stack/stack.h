@@ -43,6 +43,11 @@ class Stack {
 
   // Returns the new interface's index, 2 or more: 1 is `lo`.
   Result<std::uint32_t> add_interface(const InterfaceSetup& setup) { return interfaces_.add(setup); }
+  // Before any socket: this host is a guest, whose ports and groups are the kernel's too. `lo` has a link from now on, for what is for others there.
+  void attach_claims(const Claims& claims);
+  // A guest's interface.
+  Result<void> remove_interface(std::uint32_t interface) { return interfaces_.remove(interface); }
+  Result<void> set_mtu(std::uint32_t interface, std::uint32_t mtu) { return interfaces_.set_mtu(interface, mtu); }
   // An interface that comes up tells of its groups anew.
   Result<void> set_up(std::uint32_t interface, bool up, Time now);
   // Gives an interface an address and its network. It is announced by ARP, and claimed first where Config::arp_probe says so.

@@ -26,6 +26,7 @@ class Udp::Socket final : public Endpoint, public PortBinding {
   IpAddress source = any;      // that its datagrams have, unless they name another; any: by route
   bool address_bound = false;  // by bind(), not by connect()
   bool port_bound = false;     // likewise
+  Address claimed;             // of a guest: in the kernel
   std::size_t index = 0;       // in sockets_
 
   // To where the last datagram went, good while path.generation is the host's; and what it was found with.
@@ -63,6 +64,7 @@ void Udp::close(Endpoint& endpoint, Time now) {
   auto& socket = static_cast<Socket&>(endpoint);
   multicast_.leave_all(socket.groups, now);
   ports_.unbind(socket);
+  release_claim(socket);
   const std::size_t index = socket.index;
   std::swap(sockets_[index], sockets_.back());
   sockets_[index]->index = index;
@@ -84,7 +86,7 @@ Result<void> Udp::bind(Endpoint& endpoint, const Address& local) {
 
   socket.PortBinding::reuse_address = socket.options.reuse_address;
   socket.PortBinding::reuse_port = socket.options.reuse_port;
-  if (auto bound = ports_.bind(socket, local); !bound) return bound;
+  if (auto bound = take_port(socket, local); !bound) return bound;
   socket.local = socket.local_address();
   socket.address_bound = kind != AddressKind::any;
   socket.port_bound = local.port != 0;
@@ -93,8 +95,32 @@ Result<void> Udp::bind(Endpoint& endpoint, const Address& local) {
   return {};
 }
 
+// The kernel's other programs may have a port that is free here.
+Result<void> Udp::take_port(Socket& socket, const Address& local) {
+  constexpr int attempts = 64;
+  const Claims& claims = context_.claims;
+  for (int i = 0;; ++i) {
+    auto bound = ports_.bind(socket, local);
+    if (!bound || !claims) return bound;
+    const Address& address = socket.local_address();
+    auto claimed = claims.claim(claims.self, address, socket.PortBinding::reuse_address, socket.PortBinding::reuse_port);
+    if (claimed) {
+      socket.claimed = address;
+      return claimed;
+    }
+    ports_.unbind(socket);
+    if (local.port != 0 || claimed.error().code != EADDRINUSE || i == attempts) return claimed;
+  }
+}
+
+void Udp::release_claim(Socket& socket) {
+  if (socket.claimed.port == 0) return;
+  context_.claims.release(context_.claims.self, socket.claimed);
+  socket.claimed = {};
+}
+
 Result<void> Udp::bind_automatically(Socket& socket) {
-  if (ports_.bind(socket, {any, 0})) {
+  if (take_port(socket, {any, 0})) {
     socket.local = socket.local_address();
     return {};
   }
@@ -132,6 +158,7 @@ void Udp::disconnect(Endpoint& endpoint) {
     ports_.disconnect(socket, socket.local.ip);
   } else {
     ports_.unbind(socket);
+    release_claim(socket);
     socket.local.port = 0;
   }
 }
@@ -249,11 +276,20 @@ std::expected<void, Drop> Udp::deliver_copy(Socket& socket, const Delivery& deli
 }
 
 // Nobody is there. Senders to one address are told so (RFC 1122 4.1.3.1), unless IP knows that they must not be.
-void Udp::refuse(const Delivery& delivery) {
+void Udp::refuse(Delivery& delivery) {
+  if (context_.claims && delivery.ip.looped && !delivery.ip.to_group) return hand_over(delivery);
   counters_.no_ports.add();
   const bool has_other_peer = !delivery.ip.to_group && ports_.has_connected(delivery.local_port);
   context_.fates.drop(has_other_peer ? Drop::udp_wrong_peer : Drop::udp_no_socket, delivery.ip.packet);
   if (!delivery.ip.to_group) ip_.port_unreachable(delivery.ip, delivery.now);
+}
+
+// A guest's own addresses are the kernel's too: what no socket here wants may be for another program's. If not, the kernel says so.
+void Udp::hand_over(Delivery& delivery) {
+  Frame packet = std::move(*delivery.frame);
+  packet.prepend(static_cast<std::size_t>(std::as_const(packet).bytes().data() - delivery.ip.packet.data()));
+  wire::set_ipv4_id(packet.bytes(), static_cast<std::uint16_t>(Fragmentation::want));
+  interfaces_.loopback().send(std::move(packet));
 }
 
 bool Udp::icmp_error(const IcmpError& error, Time now) {

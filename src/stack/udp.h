@@ -93,10 +93,14 @@ class Udp {
   // The two of them and find_path() stand on the path of every datagram, and are part of their callers.
   [[nodiscard]] std::expected<void, Drop> deliver(Socket& socket, Delivery& delivery);
   [[nodiscard]] std::expected<void, Drop> deliver_copy(Socket& socket, const Delivery& delivery);
-  void refuse(const Delivery& delivery);
+  void refuse(Delivery& delivery);
+  void hand_over(Delivery& delivery);
   void settle(const Delivery& delivery, std::expected<void, Drop> fate);
 
   Result<void> bind_automatically(Socket& socket);
+  // A port in the table and, of a guest, in the kernel.
+  Result<void> take_port(Socket& socket, const Address& local);
+  void release_claim(Socket& socket);
   Result<void> find_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
   Result<void> look_up_path(Socket& socket, const IpAddress& dst, const IpAddress& src, std::uint32_t interface);
   Result<void> send_segments(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, std::uint16_t segment_size, Time now);

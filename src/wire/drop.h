@@ -43,6 +43,7 @@ namespace gannet {
   X(ip_protocol_unknown, "no upper protocol here for this number")                                             \
   X(ip_no_route, "no route to the destination")                                                                \
   X(ip_too_big, "larger than the path's MTU, and not to be fragmented")                                        \
+  X(ip_guest_protocol, "not UDP: a host that shares the kernel's addresses sends nothing else")                \
   X(ip_ttl_zero, "the TTL would be zero on the wire")                                                          \
   X(group_not_joined, "a group that no socket on this interface has joined")                                   \
   X(source_filtered, "every member's source filter excludes the sender")                                       \

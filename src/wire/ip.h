@@ -23,6 +23,7 @@ struct IpInfo {
   std::uint8_t hop_limit = 64;           // TTL or Hop Limit
   std::uint8_t tos = 0;                  // DSCP and ECN
   bool link_broadcast = false;           // came in a frame for the link's broadcast or a multicast address
+  bool looped = false;                   // came from this host itself
   bool to_group = false;                 // came for a broadcast address or a group, not for an address of this host
   std::span<const std::byte> options{};  // IPv4 options or IPv6 hop-by-hop options as on the wire; never outlive the packet
   std::span<const std::byte> packet{};   // in: the whole packet from its IP header on, for errors about it; never outlives the frame

@@ -161,6 +161,12 @@ void emit_options(std::span<const std::byte> options, std::span<std::byte> packe
   store_ipv4(packet, 16, header.dst);
 }
 
+// Another identification in a header that is whole.
+inline void set_ipv4_id(std::span<std::byte> packet, std::uint16_t id) {
+  store_be16(packet, 10, update_checksum(load_be16(packet, 10), load_be16(packet, 4), id));
+  store_be16(packet, 4, id);
+}
+
 // The options that this host knows by name.
 namespace ipv4_option {
 inline constexpr std::uint8_t end_of_list = 0;
