@@ -165,6 +165,7 @@ TEST_F(Guest, JoinsGroupsThroughTheKernel) {
   EXPECT_EQ(groups["239.1.2.3%3000"].mode, stack::FilterMode::exclude);
   client.options().multicast_interface = eth;
   ASSERT_TRUE(client.send("all", "239.1.2.3:53"));
+  net.settle();
   EXPECT_EQ(member.receive()->data, "all");
   client.options().multicast_loop = false;
   ASSERT_TRUE(client.send("others", "239.1.2.3:53"));
