@@ -150,7 +150,8 @@ void Icmp4::send_error(Icmp4Type type, std::uint8_t code, std::uint32_t word, co
   if (!may_be_told(ip)) return;
   const auto path = ip_.find_path(ip.src, ip.dst, 0);
   if (!path) return;
-  if (!limit_.allow(ip.src, now)) return context_.counters.icmp_out_limited.add();
+  // As on Linux, who is on this host is always told.
+  if (path->kind != PathKind::local && !limit_.allow(ip.src, now)) return context_.counters.icmp_out_limited.add();
 
   const auto quoted = ip.packet.first(std::min(ip.packet.size(), quoted_max));
   Frame message = context_.pools.allocate(wire::icmp4_header_size + quoted.size());

@@ -120,6 +120,17 @@ TEST_F(UdpHosts, AClosedPortIsReported) {
   EXPECT_EQ(b.stack.udp().counters().no_ports.value(), 1u);
 }
 
+// X7: the limits of ICMP errors are for the network; a program of this host hears of each of its datagrams, as on Linux.
+TEST_F(UdpHosts, OwnProgramsAreAlwaysToldOfClosedPorts) {
+  App client(net, a);
+  ASSERT_TRUE(client.connect("127.0.0.1:53"));
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(client.send("anybody?"));
+    net.settle();
+    ASSERT_EQ(client.take_error(), ECONNREFUSED) << i;
+  }
+}
+
 // U7: a wrong checksum is dropped without a word.
 TEST_F(UdpHosts, AWrongChecksumIsDroppedSilently) {
   App server(net, b);
