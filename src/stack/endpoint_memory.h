@@ -3,9 +3,9 @@
 //   EndpointMemory: | EndpointControl | receive ring | error ring |     one for each socket, made at its first bind, connect or send
 //   SendMemory:     | SendControl | commit words | send ring |         one for each process that sends
 //
-// Cost: an untouched page costs nothing, so a socket that is read as fast as it fills takes one page for its control block and at most 64 KiB of
-// ring; the address space set aside is receive_ring_size or send_ring_size. Children inherit the mappings at fork. Thread: made by the engine; used
-// from any.
+// Cost: an untouched page costs nothing, so a socket that is read as fast as it fills takes one page for its control block and, of a ring, its
+// buffer's limit and the largest record; the address space set aside is receive_ring_size or send_ring_size. Children inherit the mappings at fork.
+// Thread: made by the engine; used from any.
 #pragma once
 #include <atomic>
 #include <cstddef>

@@ -9,8 +9,9 @@
 namespace gannet::stack {
 namespace {
 
-// Past this place an empty ring starts again at its beginning: a socket that is read as fast as it fills stays in the cache and touches few pages.
-constexpr std::size_t restart_threshold = 64 * 1024;
+// Whether an empty ring starts again at its beginning: so a socket that is read as fast as it fills stays in the cache and touches few pages. Not
+// before all that the limit allows fits in front of `place`, since what is behind it is taken until the reader has come past the padding.
+constexpr bool may_restart(std::size_t place, std::uint64_t limit) { return place >= max_record_size && place - max_record_size >= limit; }
 
 // Linux: a sk_buff (256 bytes), and a head from the allocator's powers of two with headers and skb_shared_info (320 bytes) in it; pages when large.
 constexpr std::size_t buffer_overhead = 256;
@@ -95,12 +96,11 @@ std::uint64_t RingWriter::used() {
 }
 
 // Makes the next `size` bytes contiguous and free, by a padding record up to the ring's end where needed.
-bool RingWriter::make_room(std::size_t size) {
+bool RingWriter::make_room(std::size_t size, std::uint64_t limit) {
   const std::size_t place = head_ & (memory_.size() - 1);
   const std::size_t to_end = memory_.size() - place;
   const bool must_wrap = to_end < size;
-  const bool may_restart = place >= restart_threshold && size <= place && tail() == head_;
-  const std::size_t padding = must_wrap || may_restart ? to_end : 0;
+  const std::size_t padding = must_wrap || (may_restart(place, limit) && tail() == head_) ? to_end : 0;
   if (head_ + padding + size - tail_ > memory_.size() && head_ + padding + size - tail() > memory_.size()) return false;
   if (padding != 0) {
     const Prefix prefix{static_cast<std::uint32_t>(padding), record_version, RecordKind::padding};
@@ -115,7 +115,7 @@ bool RingWriter::write(RecordHeader header, std::span<const std::byte> ip_option
   ASSERT(ip_options.size() <= max_ip_options && payload.size() <= max_record_payload);
   if (charged_ - charged_before_ > limit && used() > limit) return false;
   const std::size_t size = round_up(sizeof header + ip_options.size() + payload.size());
-  if (!make_room(size)) return false;
+  if (!make_room(size, limit)) return false;
 
   header.size = static_cast<std::uint32_t>(size);
   header.version = record_version;
@@ -186,7 +186,8 @@ std::uint64_t SendRingWriter::used() const {
 
 bool SendRingWriter::write(RecordHeader header, std::span<const std::byte> ip_options, std::span<const std::byte> payload) {
   ASSERT(ip_options.size() <= max_ip_options && payload.size() <= max_record_payload);
-  if (is_full()) return false;
+  const std::uint64_t limit = control_.limit.load(std::memory_order_relaxed);
+  if (used() > limit) return false;
   const std::size_t size = round_up(sizeof header + ip_options.size() + payload.size());
   std::uint64_t head = control_.head.load(std::memory_order_relaxed);
   std::size_t padding = 0;
@@ -194,7 +195,7 @@ bool SendRingWriter::write(RecordHeader header, std::span<const std::byte> ip_op
     const std::uint64_t tail = control_.tail.load(std::memory_order_acquire);
     const std::size_t place = head & (memory_.size() - 1);
     const std::size_t to_end = memory_.size() - place;
-    padding = to_end < size || (place >= restart_threshold && size <= place && tail == head) ? to_end : 0;
+    padding = to_end < size || (may_restart(place, limit) && tail == head) ? to_end : 0;
     if (head + padding + size - tail > memory_.size()) return false;
   } while (!control_.head.compare_exchange_weak(head, head + padding + size, std::memory_order_acq_rel, std::memory_order_relaxed));
   control_.charged.fetch_add(charge_of(payload.size()), std::memory_order_acq_rel);

@@ -60,7 +60,7 @@ class RingWriter {
 
  private:
   void refresh();
-  bool make_room(std::size_t size);
+  bool make_room(std::size_t size, std::uint64_t limit);
 
   RingControl& control_;
   std::span<std::byte> memory_;

@@ -147,10 +147,21 @@ TEST(RecordRing, AgreesWithAQueueUnderRandomUse) {
 TEST(RecordRing, AnEmptyRingStartsAgainAtItsBeginning) {
   ReceiveRing ring;
   for (int i = 0; i < 2000; ++i) {
-    ASSERT_TRUE(ring.put(pattern(1, 1000)));
+    ASSERT_TRUE(ring.put(pattern(1, 1000), 50'000));
     ASSERT_TRUE(ring.reader.read({}, {}).has_value());
   }
   EXPECT_TRUE(std::ranges::all_of(std::span(ring.memory).subspan(128 * 1024), [](std::byte b) { return b == std::byte{0}; }));
+}
+
+TEST(RecordRing, StartingAgainCostsNoRoomThatTheLimitAllows) {
+  for (int before = 0; before < 400; ++before) {
+    ReceiveRing ring;
+    for (int i = 0; i < before; ++i) {
+      ASSERT_TRUE(ring.put(pattern(1, 1000), 200'000));
+      ASSERT_TRUE(ring.reader.read({}, {}).has_value());
+    }
+    for (std::uint64_t charged = 0; charged <= 200'000; charged += charge_of(1000)) ASSERT_TRUE(ring.put(pattern(1, 1000), 200'000)) << before;
+  }
 }
 
 // A peer that owns the other side's words can only lose its own datagrams.
@@ -265,6 +276,21 @@ TEST(SendRing, TakesWhatTheLimitAllows) {
     ring.reader.finish();
   }
   EXPECT_TRUE(ring.writer.has_space());
+}
+
+TEST(SendRing, StartingAgainCostsNoRoomThatTheLimitAllows) {
+  for (int before = 0; before < 400; ++before) {
+    SendRing ring;
+    ring.control.limit = 200'000;
+    SendRequest request;
+    for (int i = 0; i < before; ++i) {
+      ASSERT_TRUE(ring.writer.write({}, {}, pattern(1, 1000)));
+      ASSERT_TRUE(*ring.reader.next(request));
+      ring.reader.finish();
+    }
+    for (std::uint64_t charged = 0; charged <= 200'000; charged += charge_of(1000))
+      ASSERT_TRUE(ring.writer.write({}, {}, pattern(1, 1000))) << before;
+  }
 }
 
 TEST(SendRing, WrapsForEver) {
