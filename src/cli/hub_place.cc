@@ -1,19 +1,37 @@
 #include "cli/hub_place.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <functional>
 #include <string>
 
 namespace gannet::cli {
+namespace {
+
+// Of whoever logged in; not that of the user whose environment was kept by sudo(8).
+bool is_own_folder(const char* path) {
+  struct stat status{};
+  return *path == '/' && ::stat(path, &status) == 0 && status.st_uid == ::geteuid();
+}
+
+}  // namespace
 
 hub::LaunchPlace hub_place(std::string_view via) {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  const std::string folder = runtime != nullptr && *runtime == '/' ? fmt::format("{}/gannet", runtime) : fmt::format("/tmp/gannet-{}", ::geteuid());
-  // The folder decides: who has another runtime directory has another session, and another hub.
-  return {.folder = folder, .name = fmt::format("gannet-hub-{}-{}-{:x}", ::geteuid(), via, std::hash<std::string>()(folder))};
+  const bool has_runtime = runtime != nullptr && is_own_folder(runtime);
+  const char* session = std::getenv("GANNET_SESSION");
+  // The name is the same with and without a runtime folder: a login and a job of the same user share their hub.
+  std::string name = fmt::format("gannet-hub-{}-{}", ::geteuid(), via);
+  if (session != nullptr && *session != '\0') name += fmt::format("-{}", session);
+  return {.folder = has_runtime ? fmt::format("{}/gannet", runtime) : fmt::format("/tmp/gannet-{}", ::geteuid()), .name = std::move(name)};
+}
+
+hub::HubSetup hub_setup() {
+  hub::HubSetup setup;
+  setup.engine.spin = std::chrono::microseconds(50);
+  return setup;
 }
 
 }  // namespace gannet::cli

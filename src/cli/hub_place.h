@@ -6,7 +6,10 @@
 
 namespace gannet::cli {
 
-// `via`: what the hub's host is linked to; each has a hub of its own.
+// `via`: what the hub's host is linked to; each has a hub of its own. So has each GANNET_SESSION, a word that sets programs apart which are to have
+// nothing to do with each other.
 hub::LaunchPlace hub_place(std::string_view via);
+// A hub as it is best for programs.
+hub::HubSetup hub_setup();
 
 }  // namespace gannet::cli

@@ -81,7 +81,7 @@ Status run_program(const Plan& plan) {
   const std::string path = find_program(plan.program.front());
   check_preloadable(path);
   const std::string preload = find_preload();
-  const auto membership = hub::join(hub_place(plan.via));
+  const auto membership = hub::join(hub_place(plan.via), hub_setup());
   if (!membership) fail("no hub", membership.error());
   const char* other = std::getenv("LD_PRELOAD");
   const std::string value = other != nullptr && *other != '\0' ? fmt::format("{}:{}", preload, other) : preload;

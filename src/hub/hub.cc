@@ -21,6 +21,10 @@ using Clock = std::chrono::steady_clock;
 
 // Until the next attempt to accept, where the system had no descriptor left for it.
 constexpr std::chrono::milliseconds retry_accept{20};
+// And to go, where somebody was about to come.
+constexpr std::chrono::milliseconds retry_leave{20};
+// Whoever connects without end keeps nobody else from being served.
+constexpr int accepts_at_once = 64;
 
 Result<SocketKey> make_key() {
   SocketKey key;
@@ -51,7 +55,7 @@ Hub::Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> eng
       listener_(std::move(listener)),
       engine_(std::move(engine)),
       wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      last_used_(Clock::now()) {}
+      leaves_from_(Clock::now() + setup.linger) {}
 
 Hub::~Hub() { engine_->stop(); }
 
@@ -65,14 +69,17 @@ void Hub::wake() {
   [[maybe_unused]] const ssize_t written = ::write(wakeup_.get(), &one, sizeof one);
 }
 
-void Hub::run() {
-  if (!engine_->has_thread() && !engine_->start()) return;
+Result<void> Hub::run() {
+  if (!engine_->has_thread()) {
+    if (const auto started = engine_->start(); !started) return started;
+  }
+  if (setup_.on_ready) setup_.on_ready();
   std::vector<pollfd> waits;
   while (!stopping_) {
     const auto now = Clock::now();
-    const bool used = sockets_ != 0 || !visitors_.empty();
-    if (used) last_used_ = now;
-    if (setup_.linger.count() != 0 && now - last_used_ >= setup_.linger) break;
+    const bool used = is_used();
+    if (used) leaves_from_ = now + setup_.linger;
+    if (setup_.linger.count() != 0 && now >= leaves_from_ && leave()) return {};
     waits.assign({{wakeup_.get(), POLLIN, 0}, {listener_.get(), now < accepts_from_ ? short{0} : short{POLLIN}, 0}});
     for (const Visitor& visitor : visitors_) waits.push_back({visitor.fd.get(), POLLIN, 0});
     ::poll(waits.data(), waits.size(), patience());
@@ -81,10 +88,28 @@ void Hub::run() {
     while (::read(wakeup_.get(), &count, sizeof count) > 0) {
     }
     const auto then = Clock::now();
-    if (used) last_used_ = then;  // to the end of the sleep, in which the last socket may have been closed
+    if (used) leaves_from_ = then + setup_.linger;  // from the end of the sleep, in which the last socket may have been closed
     std::erase_if(visitors_, [&](Visitor& visitor) { return !serve(visitor) || visitor.until <= then; });
     accept();
   }
+  listener_.reset();
+  return {};
+}
+
+bool Hub::leave() {
+  Fd door;
+  if (setup_.close_door) {
+    auto closed = setup_.close_door();
+    if (!closed && closed.error().code == EAGAIN) {
+      leaves_from_ = Clock::now() + retry_leave;
+      return false;
+    }
+    if (closed) door = std::move(*closed);
+  }
+  accept();
+  if (is_used()) return false;
+  listener_.reset();
+  return true;
 }
 
 // Until the next moment at which something is due, in milliseconds.
@@ -92,14 +117,14 @@ int Hub::patience() const {
   auto next = Clock::time_point::max();
   for (const Visitor& visitor : visitors_) next = std::min(next, visitor.until);
   if (accepts_from_ > Clock::now()) next = std::min(next, accepts_from_);
-  if (sockets_ == 0 && visitors_.empty() && setup_.linger.count() != 0) next = last_used_ + setup_.linger;
+  if (!is_used() && setup_.linger.count() != 0) next = std::min(next, leaves_from_);
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
   return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, std::numeric_limits<int>::max()));
 }
 
 void Hub::accept() {
-  for (;;) {
+  for (int i = 0; i < accepts_at_once; ++i) {
     Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd) {
       // Whoever waits stays in the backlog, and the listener readable: it is not looked at for a while.
@@ -130,7 +155,7 @@ bool Hub::serve(Visitor& visitor) {
     if (whole.error().code == EPROTO) static_cast<void>(send(visitor.fd.get(), refusal(whole.error()), {}));
     return false;
   }
-  last_used_ = Clock::now();
+  leaves_from_ = Clock::now() + setup_.linger;
   if (request.kind == Request::Kind::open) {
     open(visitor, request);
     return false;

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -31,6 +32,10 @@ struct HubSetup {
   std::size_t connections = 256;           // that have not made their request yet; the next is refused
   std::chrono::milliseconds request_patience{2000};
   std::chrono::milliseconds linger{2000};  // after the last socket was closed; zero: for ever
+  std::function<void()> on_ready;          // called once, when requests are served
+  // Keeps others from coming while the hub goes, for as long as what it returns is held. EAGAIN: somebody is about to come, and the hub stays for
+  // now.
+  std::function<Result<Fd>()> close_door;
 };
 
 class Hub {
@@ -41,8 +46,8 @@ class Hub {
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
 
-  // Serves until it was told to stop, or nobody needed it for as long as it lingers.
-  void run();
+  // Serves until it was told to stop, or nobody needed it for as long as it lingers. Nobody can connect any more when it returns.
+  Result<void> run();
   // From any thread.
   void stop();
 
@@ -71,6 +76,7 @@ class Hub {
 
   Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine);
   void wake();
+  [[nodiscard]] bool is_used() const { return sockets_ != 0 || !visitors_.empty(); }
   void accept();
   // False: the visitor is served, or gone.
   bool serve(Visitor& visitor);
@@ -80,6 +86,8 @@ class Hub {
   Result<Reply> carry_out(const Request& request, std::shared_ptr<stack::SendMemory>& send);
   [[nodiscard]] Status status();
   void close_socket(const SocketKey& key);
+  // False: somebody has come meanwhile, or is about to.
+  bool leave();
   [[nodiscard]] int patience() const;
 
   const HubSetup setup_;
@@ -91,7 +99,7 @@ class Hub {
   std::unordered_map<std::int32_t, std::size_t> sockets_of_;  // by process
   std::atomic<std::size_t> sockets_ = 0;
   std::atomic<bool> stopping_ = false;
-  std::chrono::steady_clock::time_point last_used_;
+  std::chrono::steady_clock::time_point leaves_from_;  // where nobody needs it until then
   std::chrono::steady_clock::time_point accepts_from_;
 };
 

@@ -55,8 +55,7 @@ class Hubs : public ::testing::Test {
       prepare();
       auto hub = Hub::create(std::move(listener), setup);
       if (!hub) return 1;
-      (*hub)->run();
-      return 0;
+      return (*hub)->run() ? 0 : 2;
     });
   }
   void TearDown() override {

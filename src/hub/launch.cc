@@ -8,98 +8,159 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 
-#include "hub/hub.h"
 #include "hub/listener.h"
 
 namespace gannet::hub {
 namespace {
 
-constexpr int attempts = 20;  // against hubs that go at the moment they are found
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds patience{10};  // with others that start a hub, and with hubs that go at the moment they are found
+constexpr useconds_t pause = 5'000;
 
-Result<Fd> lock(const LaunchPlace& place) {
-  if (::mkdir(place.folder.c_str(), 0700) != 0 && errno != EEXIST) return Error{errno, "the folder for the hub's lock cannot be made"};
-  const Fd folder(::open(place.folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!folder) return Error{errno, "the folder for the hub's lock cannot be opened"};
+Result<Fd> open_lock(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Error{errno, "the folder for the hub's lock cannot be made"};
+  const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!folder) return Error{errno, "the folder for the hub's lock is none, or cannot be opened"};
   struct stat status{};
   if (::fstat(folder.get(), &status) != 0 || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
     return Error{EACCES, "the folder for the hub's lock is another user's, or open to others"};
   }
   Fd file(::openat(folder.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file) return Error{errno, "the hub's lock cannot be opened"};
-  while (::flock(file.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return Error{errno, "the hub's lock cannot be taken"};
-  }
   return file;
 }
 
-// The hub has nothing of its starter's: whoever waits for the end of a pipe would wait for the hub.
-[[noreturn]] void be_hub(Fd listener) {
+// EAGAIN: somebody else has it.
+Result<Fd> try_lock(const std::string& folder) {
+  auto file = open_lock(folder);
+  if (!file) return file;
+  if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) return Error{errno == EWOULDBLOCK ? EAGAIN : errno, "another program starts a hub"};
+  return file;
+}
+
+Result<Fd> lock(const std::string& folder, Clock::time_point end) {
+  for (;;) {
+    auto held = try_lock(folder);
+    if (held || held.error().code != EAGAIN) return held;
+    if (Clock::now() > end) return Error{ETIMEDOUT, "another program has been about to start a hub for ten seconds"};
+    ::usleep(pause);
+  }
+}
+
+// How the start went; `why` is a sentence of this program, which starter and hub are both images of.
+struct Outcome {
+  Error error{.code = 0, .why = nullptr};
+};
+
+void tell(Fd& starter, const Outcome& outcome) {
+  [[maybe_unused]] const ssize_t told = ::write(starter.get(), &outcome, sizeof outcome);
+  starter.reset();
+}
+
+// Leaves the starter's terminal, folder, signals and descriptors, but for these two: whoever waits for the end of a pipe would wait for the hub.
+void leave_starter(Fd& listener, Fd& starter) {
   ::setsid();
   ::prctl(PR_SET_NAME, "gannet-hub");
+  constexpr int first = 3, behind = 16;
+  listener = Fd(::fcntl(listener.get(), F_DUPFD, behind));
+  starter = Fd(::fcntl(starter.get(), F_DUPFD, behind));
   const int null = ::open("/dev/null", O_RDWR);
   for (const int fd : {0, 1, 2}) ::dup2(null, fd);
-  constexpr int first_other = 3;
-  ::dup2(listener.release(), first_other);
-  ::close_range(first_other + 1, ~0u, 0);
-  ::fcntl(first_other, F_SETFD, FD_CLOEXEC);
+  ::dup3(listener.get(), first, O_CLOEXEC);
+  ::dup3(starter.get(), first + 1, O_CLOEXEC);
+  ::close_range(first + 2, ~0u, 0);
+  static_cast<void>(listener.release());
+  static_cast<void>(starter.release());
+  listener.reset(first);
+  starter.reset(first + 1);
   [[maybe_unused]] const int moved = ::chdir("/");
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &files);
-  }
+  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  for (const int number : {SIGPIPE, SIGXFSZ}) ::signal(number, SIG_IGN);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  HubSetup setup;
-  setup.engine.spin = std::chrono::microseconds(50);
-  auto hub = Hub::create(Fd(first_other), setup);
-  if (hub) (*hub)->run();
-  ::_exit(hub ? 0 : 1);
+}
+
+// What its starter had limited for itself; a descriptor for each socket is what a hub needs most.
+void raise_limits() {
+  for (const auto resource : {RLIMIT_NOFILE, RLIMIT_AS, RLIMIT_FSIZE, RLIMIT_CPU}) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) != 0) continue;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(resource, &limit);
+  }
+}
+
+[[noreturn]] void be_hub(const std::string& folder, HubSetup setup, Fd listener, Fd starter) {
+  leave_starter(listener, starter);
+  raise_limits();
+  setup.on_ready = [&] { tell(starter, {}); };
+  setup.close_door = [&] { return try_lock(folder); };
+  auto hub = Hub::create(std::move(listener), setup);
+  const auto ended = hub ? (*hub)->run() : hub.error();
+  if (!ended && starter) tell(starter, {ended.error()});
+  ::_exit(ended ? 0 : 1);
 }
 
 // A child of a child, so that it is nobody's to wait for.
-Result<void> start(const HubAddress& address) {
-  auto listener = listen(address.name);
+Result<void> start(const LaunchPlace& place, const HubSetup& setup) {
+  auto listener = listen(place.name);
   if (!listener) return listener.error();
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return Error{errno, "no descriptor left to start the hub"};
+  const Fd hub(ends[0]);
+  Fd starter(ends[1]);
   const pid_t child = ::fork();
   if (child < 0) return Error{errno, "the system has no process left for the hub"};
   if (child == 0) {
-    if (::fork() != 0) ::_exit(0);
-    be_hub(std::move(*listener));
+    const pid_t second = ::fork();
+    if (second < 0) tell(starter, {{errno, "the system has no process left for the hub"}});
+    if (second != 0) ::_exit(0);
+    be_hub(place.folder, setup, std::move(*listener), std::move(starter));
   }
+  starter.reset();
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }
-  return {};
+  Outcome outcome;
+  ssize_t count = 0;
+  do {
+    count = ::read(hub.get(), &outcome, sizeof outcome);
+  } while (count < 0 && errno == EINTR);
+  if (count != sizeof outcome) return Error{ENETDOWN, "the hub died as it started"};
+  return outcome.error.code == 0 ? Result<void>() : outcome.error;
 }
+
+// A hub that goes at this moment, or has gone since it was found, is followed by another.
+bool is_worth_another_try(int code) { return code == ECONNREFUSED || code == ENETDOWN || code == EADDRINUSE || code == EAGAIN; }
 
 }  // namespace
 
-Result<Membership> join(const LaunchPlace& place) {
-  const auto held = lock(place);
+Result<Membership> join(const LaunchPlace& place, const HubSetup& setup) {
+  const auto end = Clock::now() + patience;
+  const auto held = lock(place.folder, end);
   if (!held) return held.error();
   Membership membership{.address = {place.name}, .seat = nullptr};
-  Error last{};
-  for (int i = 0; i < attempts; ++i) {
+  for (;;) {
     auto seat = open_socket(membership.address);
     if (seat) {
       membership.seat = std::move(*seat);
       return membership;
     }
-    last = seat.error();
-    if (last.code == ECONNREFUSED) {
-      const auto started = start(membership.address);
-      if (!started && started.error().code != EADDRINUSE) return started.error();
-    } else if (last.code != ENETDOWN) {
-      break;
+    Error why = seat.error();
+    if (why.code == ECONNREFUSED) {
+      const auto started = start(place, setup);
+      if (started) continue;
+      why = started.error();
+      if (why.code != EADDRINUSE) return why;
     }
-    if (i > 0) ::usleep(10'000);  // an old one is still going
+    if (!is_worth_another_try(why.code) || Clock::now() > end) return why;
+    ::usleep(pause);
   }
-  return last;
 }
 
 }  // namespace gannet::hub

@@ -20,9 +20,10 @@ Result<Fd> listen(std::string_view name) {
   if (!address) return address.error();
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return Error{errno, "no descriptor left for the hub"};
-  if (::bind(fd.get(), &address->any, address->size) != 0 || ::listen(fd.get(), 128) != 0) {
-    return Error{errno, "a hub listens there already"};
+  if (::bind(fd.get(), &address->any, address->size) != 0) {
+    return Error{errno, errno == EADDRINUSE ? "a hub listens there already" : "the hub's name cannot be taken"};
   }
+  if (::listen(fd.get(), 128) != 0) return Error{errno, "the hub cannot listen"};
   return fd;
 }
 

@@ -236,8 +236,7 @@ if __name__ == "__main__":
     if not (GANNET.resolve().parent / "libgannet-preload.so").exists():
         skip("libgannet-preload.so was not built")
     # A hub of this test's own, beside one that its user may have.
-    with tempfile.TemporaryDirectory() as runtime:
-        os.environ["XDG_RUNTIME_DIR"] = runtime
-        tests = unittest.main(verbosity=1, exit=False)
-        run("hub", "down")
+    os.environ["GANNET_SESSION"] = f"run-test-{os.getpid()}"
+    tests = unittest.main(verbosity=1, exit=False)
+    run("hub", "down")
     sys.exit(not tests.result.wasSuccessful())

@@ -26,8 +26,7 @@ class HubWorld final : public World {
       hub::HubSetup setup;
       setup.linger = {};
       auto hub = hub::Hub::create(std::move(listener), setup);
-      if (hub) (*hub)->run();
-      ::_exit(hub ? 0 : 1);
+      ::_exit(hub && (*hub)->run() ? 0 : 1);
     }
   }
   ~HubWorld() override {
