@@ -168,11 +168,14 @@ void Engine::lose(Port& port, const Error& why) {
 
 // What has come due.
 bool Engine::advance() {
-  bool any = false;
-  for (const auto& interposer : interposers_) {
-    if (interposer->next_wakeup() > now_) continue;
-    interposer->advance(now_);
-    any = true;
+  const bool any = interposers_.advance(now_);
+  for (std::size_t i = 0; any && i < departing_.size();) {
+    const std::uint32_t slot = departing_[i];
+    if (!is_departing(seats_[slot])) {
+      release(slot);
+    } else {
+      ++i;
+    }
   }
   if (stack_->next_wakeup() > now_) return any;
   stack_->advance(now_);
@@ -221,7 +224,7 @@ bool Engine::send_datagrams() {
       deactivate(i);
       continue;
     }
-    if (seat.retired && !endpoint.has_sends()) {
+    if (seat.retired && !endpoint.has_sends() && !is_departing(seat)) {
       release(slot);
     } else {
       ++i;
@@ -229,6 +232,8 @@ bool Engine::send_datagrams() {
   }
   return any;
 }
+
+bool Engine::is_departing(const Seat& seat) { return seat.interposer != nullptr && seat.interposer->has_departing(*seat.endpoint); }
 
 std::size_t Engine::flush(Seat& seat) {
   if (seat.interposer != nullptr) return seat.interposer->flush(*seat.endpoint, now_, link::batch_size);
@@ -275,7 +280,7 @@ Time Engine::next_wakeup() const {
     const Time held_until = seats_[slot].endpoint->held_until();
     if (held_until > now_) next = std::min(next, held_until);
   }
-  for (const auto& interposer : interposers_) next = std::min(next, interposer->next_wakeup());
+  next = std::min(next, interposers_.next_wakeup());
   for (const Port& port : ports_) {
     next = std::min(next, port.link->next_wakeup());
     if (port.waits_for_room && port.fd < 0) next = std::min(next, now_ + retry_blind);
@@ -412,9 +417,10 @@ void Engine::close_endpoint(stack::Endpoint& endpoint) {
   ring_bells();
   wake_senders(endpoint);
   close_bell(seat);
-  if (endpoint.held_until() <= now_) return release(slot);
+  if (endpoint.held_until() <= now_ && !is_departing(seat)) return release(slot);
   stack_->udp().retire(endpoint, now_);
   seat.retired = true;
+  if (is_departing(seat)) departing_.push_back(slot);
   activate(slot);
 }
 
@@ -424,6 +430,7 @@ void Engine::release(std::uint32_t slot) {
   stack_->udp().close(*seat.endpoint, now_);
   seat = {};
   std::erase(active_, slot);
+  std::erase(departing_, slot);
   free_seats_.push_back(slot);
 }
 
@@ -484,15 +491,8 @@ void Engine::handle_bell(std::uint32_t slot, std::uint32_t events) {
   }
 }
 
-Result<Interposer*> Engine::add_interposer(const InterposerSetup& setup) {
-  auto interposer = Interposer::create(setup, pools_, stack_->udp());
-  if (!interposer) return interposer.error();
-  interposers_.push_back(std::move(*interposer));
-  return interposers_.back().get();
-}
-
-Result<void> Engine::interpose(stack::Endpoint& endpoint, Interposer& interposer) {
-  if (auto attached = interposer.attach(endpoint); !attached) return attached;
+Result<void> Engine::interpose(stack::Endpoint& endpoint, Interposer& interposer, const Owner& owner) {
+  if (auto attached = interposer.attach(endpoint, owner); !attached) return attached;
   seats_[endpoint.slot].interposer = &interposer;
   return {};
 }

@@ -31,7 +31,7 @@
 #include "base/time.h"
 #include "engine/doorbell.h"
 #include "engine/host_page.h"
-#include "engine/interposer.h"
+#include "engine/interposers.h"
 #include "engine/mailbox.h"
 #include "engine/wakeup.h"
 #include "link/link.h"
@@ -108,9 +108,10 @@ class Engine {
   // end is gone, `gone` is called in the engine's thread, and is to close the endpoint.
   using Gone = std::function<void()>;
   Result<void> adopt_bell(stack::Endpoint& endpoint, Fd fd, Gone gone);
-  // Faults and a capture between sockets and the stack; the interposer lives as long as the engine. EINVAL, EBUSY: see Interposer.
-  Result<Interposer*> add_interposer(const InterposerSetup& setup);
-  Result<void> interpose(stack::Endpoint& endpoint, Interposer& interposer);
+  // Faults, a capture and counts between sockets and the stack.
+  [[nodiscard]] Interposers& interposers() { return interposers_; }
+  // From here on the socket's datagrams go through it, also those that it holds when the socket is closed. EBUSY: see Interposer.
+  Result<void> interpose(stack::Endpoint& endpoint, Interposer& interposer, const Owner& owner = {});
   // ClientHooks::wake_engine: the endpoint's send ring has something, and the engine was not looking. `slot` is Endpoint::slot.
   void notify_sends(std::uint32_t slot);
 
@@ -130,7 +131,7 @@ class Engine {
     Interposer* interposer = nullptr;
     bool shared_bell = false;  // EPOLLOUT is asked for too
     bool active = false;       // its send rings are polled
-    bool retired = false;      // its application has closed it; what it sent is held until its time
+    bool retired = false;      // its application has closed it; what it sent is held until its time, here or in its interposer
     std::uint32_t idle = 0;    // rounds since something was sent
   };
 
@@ -157,6 +158,7 @@ class Engine {
   bool send_datagrams();
   std::size_t flush(Seat& seat);
   bool advance();
+  [[nodiscard]] static bool is_departing(const Seat& seat);  // its interposer holds what it sent
   [[nodiscard]] bool has_output_room() const;
   bool ring_bells();
   bool send_frames(Port& port);
@@ -182,9 +184,8 @@ class Engine {
   std::unique_ptr<stack::Stack> stack_;
   std::vector<Port> ports_;
   std::vector<std::function<void()>> watchers_;
-  std::vector<std::unique_ptr<Interposer>> interposers_;
   std::vector<Seat> seats_;
-  std::vector<std::uint32_t> free_seats_, active_;
+  std::vector<std::uint32_t> free_seats_, active_, departing_;
   MpscRing<std::uint32_t> notified_;
   std::atomic<bool> notified_overflow_ = false;  // more were told of than the ring holds: look at all sockets, once
   Wakeup wakeup_;
@@ -195,6 +196,7 @@ class Engine {
   std::thread thread_;
   EngineCounters counters_;
   Time now_{};
+  Interposers interposers_{*stack_, now_};
   std::size_t bells_ = 0;                // that are open
   std::size_t waiting_ports_ = 0;        // that are received from only when their descriptors say so
   std::uint32_t rounds_since_poll_ = 0;  // of them

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/senders.h"
 #include "wire/ipv4.h"
 #include "wire/udp.h"
 
@@ -12,27 +13,38 @@ namespace {
 
 constexpr std::size_t headers_size = wire::ipv4_header_size + wire::udp_header_size;
 constexpr std::size_t largest_packet = 65535;
+constexpr std::size_t large_held = 1024;  // of those held, such as do not fit a small frame
+
+std::size_t held_by(const Impairment& impairment) { return impairment.is_none() ? 0 : impairment.held_packets; }
+
+void count(Interposer::Drops& drops, Drop reason) { drops[static_cast<std::size_t>(reason)].add(); }
 
 }  // namespace
 
-Result<std::unique_ptr<Interposer>> Interposer::create(const InterposerSetup& setup, FramePools& pools, stack::Udp& udp) {
+Result<std::unique_ptr<Interposer>> Interposer::create(const InterposerSetup& setup, Senders& senders, stack::Stack& stack) {
   if (const auto good = setup.in.check(); !good) return good.error();
   if (const auto good = setup.out.check(); !good) return good.error();
-  return std::unique_ptr<Interposer>(new Interposer(setup, pools, udp));
+  const std::size_t held = held_by(setup.in) + held_by(setup.out);
+  auto pools = FramePools::create(std::max<std::size_t>(held, 1), std::clamp<std::size_t>(held, 1, large_held));
+  if (!pools) return pools.error();
+  return std::unique_ptr<Interposer>(new Interposer(setup, std::move(*pools), senders, stack));
 }
 
-Interposer::Interposer(const InterposerSetup& setup, FramePools& pools, stack::Udp& udp)
+Interposer::Interposer(const InterposerSetup& setup, FramePools pools, Senders& senders, stack::Stack& stack)
     : setup_(setup),
-      pools_(pools),
-      udp_(udp),
-      in_(setup.in, link::Direction::in),
-      out_(setup.out, link::Direction::out),
+      pools_(std::move(pools)),
+      senders_(senders),
+      stack_(stack),
+      in_(setup.in, link::Direction::in, counters_.in),
+      out_(setup.out, link::Direction::out, counters_.out),
       payload_(std::make_unique_for_overwrite<std::byte[]>(stack::max_record_payload)),
-      packet_(setup.capture != nullptr ? std::make_unique_for_overwrite<std::byte[]>(largest_packet) : nullptr) {}
+      packet_(std::make_unique_for_overwrite<std::byte[]>(largest_packet)) {}
 
-Result<void> Interposer::attach(stack::Endpoint& endpoint) {
+Interposer::~Interposer() { senders_.forget(*this); }
+
+Result<void> Interposer::attach(stack::Endpoint& endpoint, const Owner& owner) {
   if (endpoint.handler.handle != nullptr) return Error{EBUSY, "a handler takes the socket's datagrams in their frames: impair its link instead"};
-  endpoints_.emplace(endpoint.id(), &endpoint);
+  endpoints_.emplace(endpoint.id(), Attached{.endpoint = &endpoint, .owner = owner, .told = {}});
   endpoint.handler = {on_arrival, this};
   return {};
 }
@@ -41,12 +53,17 @@ void Interposer::detach(stack::Endpoint& endpoint) {
   if (endpoints_.erase(endpoint.id()) != 0) endpoint.handler = {};
 }
 
+bool Interposer::has_departing(const stack::Endpoint& endpoint) const {
+  const auto found = endpoints_.find(endpoint.id());
+  return found != endpoints_.end() && found->second.departing != 0;
+}
+
 void Interposer::on_arrival(void* self, stack::Endpoint& endpoint, stack::Delivery& delivery) {
   static_cast<Interposer*>(self)->arrive(endpoint, delivery);
 }
 
 void Interposer::arrive(stack::Endpoint& endpoint, stack::Delivery& delivery) {
-  counters_.arrivals.add();
+  in_.counters.taken.add();
   About about{.endpoint = endpoint.id(),
               .local = delivery.local(),
               .remote = delivery.peer(),
@@ -66,8 +83,8 @@ std::size_t Interposer::flush(stack::Endpoint& endpoint, Time now, std::size_t b
   for (; taken < budget; ++taken) {
     const auto next = endpoint.next_send(request, now);
     if (!next) {
-      counters_.departures.add();
-      counters_.drops[static_cast<std::size_t>(next.error())].add();
+      out_.counters.taken.add();
+      count(out_.counters.drops, next.error());
       continue;
     }
     if (!*next) break;
@@ -77,15 +94,28 @@ std::size_t Interposer::flush(stack::Endpoint& endpoint, Time now, std::size_t b
   return taken;
 }
 
+// What IP would write. A socket that is bound to no address has one for each way that it sends.
+Interposer::About Interposer::describe(const stack::Endpoint& endpoint, const stack::SendRequest& request) const {
+  const bool names_peer = request.header.peer.port != 0;
+  return {.endpoint = endpoint.id(),
+          .local = endpoint.local,
+          .remote = names_peer ? request.header.peer : endpoint.peer,
+          .header = request.header,
+          .ip = {},
+          .ip_options = request.ip_options,
+          .ip_options_size = static_cast<std::uint8_t>(request.header.ip_options_size)};
+}
+
 // A super-datagram is impaired as what it becomes: several datagrams.
 void Interposer::depart(stack::Endpoint& endpoint, const stack::SendRequest& request, Time now) {
-  About about{.endpoint = endpoint.id(),
-              .local = endpoint.local,
-              .remote = request.header.peer.port != 0 ? request.header.peer : endpoint.peer,
-              .header = request.header,
-              .ip = {},
-              .ip_options = request.ip_options,
-              .ip_options_size = static_cast<std::uint8_t>(request.header.ip_options_size)};
+  About about = describe(endpoint, request);
+  if (const auto ip = stack_.udp().preview(endpoint, request)) {
+    about.ip = *ip;
+    about.local = {ip->src, endpoint.local.port};
+    about.remote.ip = ip->dst;
+    Attached& attached = endpoints_.at(endpoint.id());
+    if (attached.told != about.local) senders_.note(attached.told = about.local, *this);
+  }
   std::span<std::byte> payload(payload_.get(), request.payload.size());
   std::ranges::copy(request.payload, payload.begin());
   const std::size_t asked = request.header.segment_size;
@@ -93,7 +123,7 @@ void Interposer::depart(stack::Endpoint& endpoint, const stack::SendRequest& req
   about.header.segment_size = 0;
   do {
     const auto one = payload.first(std::min(segment, payload.size()));
-    counters_.departures.add();
+    out_.counters.taken.add();
     if (impair(out_, about, one, now)) pass(out_, about, one, now);
     payload = payload.subspan(one.size());
   } while (!payload.empty());
@@ -119,7 +149,7 @@ bool Interposer::impair(Side& side, const About& about, std::span<std::byte> pay
   const bool at_once = verdict.release <= now && side.held.next() > now;
   if (!at_once) hold(side, about, payload, verdict.release, now);
   if (verdict.duplicate) {
-    counters_.duplicates.add();
+    side.counters.duplicates.add();
     hold(side, about, payload, verdict.release, now);
   }
   return at_once;
@@ -132,63 +162,107 @@ void Interposer::hold(Side& side, const About& about, std::span<const std::byte>
   frame.resize(payload.size());
   std::ranges::copy(payload, frame.bytes().begin());
   side.held.push(release, {about, std::move(frame)});
+  if (side.direction == link::Direction::out) ++endpoints_.at(about.endpoint).departing;
 }
 
 void Interposer::advance(Time now) {
   for (Side* side : {&in_, &out_}) {
     while (side->held.next() <= now) {
       Held held = side->held.pop();
+      if (const auto from = endpoints_.find(held.about.endpoint); side == &out_ && from != endpoints_.end()) --from->second.departing;
       pass(*side, held.about, held.payload.bytes(), now);
     }
   }
 }
 
-void Interposer::pass(const Side& side, const About& about, std::span<std::byte> payload, Time now) {
+void Interposer::pass(Side& side, const About& about, std::span<std::byte> payload, Time now) {
   const auto found = endpoints_.find(about.endpoint);
   if (found == endpoints_.end()) return drop(side, about, payload, Drop::socket_closed, now);
-  stack::Endpoint& endpoint = *found->second;
-  const auto options = std::span(about.ip_options).first(about.ip_options_size);
-  if (side.direction == link::Direction::in) {
-    wire::IpInfo ip = about.ip;
-    ip.options = options;
-    const stack::Delivery delivery{.ip = ip,
-                                   .peer_port = about.remote.port,
-                                   .local_port = about.local.port,
-                                   .payload = payload,
-                                   .segment_size = about.header.segment_size,
-                                   .has_checksum = about.has_checksum,
-                                   .now = now};
-    const auto taken = endpoint.enqueue(delivery);
-    if (!taken) return drop(side, about, payload, taken.error(), now);
-  } else {
-    udp_.submit(endpoint, {.header = about.header, .ip_options = about.ip_options, .payload = payload}, now);
-  }
-  counters_.passed.add();
+  const bool in = side.direction == link::Direction::in;
+  const auto passed = in ? hand_in(found->second, about, payload, now) : hand_out(found->second, about, payload, now);
+  if (!passed) return drop(side, about, payload, passed.error(), now);
+  side.counters.passed.add();
   capture(side, about, payload, {}, now);
 }
 
-void Interposer::drop(const Side& side, const About& about, std::span<const std::byte> payload, Drop reason, Time now) {
-  counters_.drops[static_cast<std::size_t>(reason)].add();
-  capture(side, about, payload, reason, now);
+std::expected<void, Drop> Interposer::hand_in(Attached& to, const About& about, std::span<std::byte> payload, Time now) {
+  wire::IpInfo ip = about.ip;
+  ip.options = std::span(about.ip_options).first(about.ip_options_size);
+  const stack::Delivery delivery{.ip = ip,
+                                 .peer_port = about.remote.port,
+                                 .local_port = about.local.port,
+                                 .payload = payload,
+                                 .segment_size = about.header.segment_size,
+                                 .has_checksum = about.has_checksum,
+                                 .now = now};
+  return to.endpoint->enqueue(delivery);
 }
 
-// A datagram here is no packet, or no longer: the capture shows the one that it was or would be, where that can be told.
+std::expected<void, Drop> Interposer::hand_out(Attached& from, const About& about, std::span<std::byte> payload, Time now) {
+  const auto sent = stack_.udp().submit(*from.endpoint, {.header = about.header, .ip_options = about.ip_options, .payload = payload}, now);
+  if (!sent) return std::unexpected(sent.error());
+  switch (*sent) {
+    case stack::PathKind::local:
+      counters_.here.passed.add();
+      break;
+    case stack::PathKind::unicast:
+      counters_.away.passed.add();
+      break;
+    case stack::PathKind::broadcast:
+    case stack::PathKind::multicast:
+      counters_.to_groups.add();
+      break;
+  }
+  return {};
+}
+
+void Interposer::drop(Side& side, const About& about, std::span<const std::byte> payload, Drop reason, Time now) {
+  count(side.counters.drops, reason);
+  capture(side, about, payload, reason, now);
+  if (side.direction == link::Direction::out) return;
+  // To the stack it was delivered; who sent it, where he is here, hears of its end from us.
+  if (Interposer* sender = senders_.find(about.remote)) sender->lost(about.local.ip, packet_of(side, about, payload), reason, now);
+}
+
+void Interposer::lost(const IpAddress& dst, std::span<const std::byte> packet, Drop reason, Time now) {
+  switch (stack_.interfaces().kind_of(dst, 0)) {
+    case stack::AddressKind::own:
+    case stack::AddressKind::loopback:
+      count(counters_.here.lost, reason);
+      break;
+    case stack::AddressKind::broadcast:
+    case stack::AddressKind::multicast:
+      return;
+    default:
+      count(counters_.away.lost, reason);
+  }
+  if (setup_.capture != nullptr && !packet.empty()) {
+    setup_.capture->take(setup_.capture_lost, packet, now, {.direction = link::Direction::out, .drop = reason});
+  }
+}
+
 void Interposer::capture(const Side& side, const About& about, std::span<const std::byte> payload, std::optional<Drop> reason, Time now) {
-  if (setup_.capture == nullptr || payload.size() > largest_packet - headers_size || !about.local.ip.is_ipv4()) return;
+  if (setup_.capture == nullptr) return;
+  const auto packet = packet_of(side, about, payload);
+  if (packet.empty()) return;
+  const auto found = endpoints_.find(about.endpoint);
+  const Owner owner = found != endpoints_.end() ? found->second.owner : Owner{};
+  setup_.capture->take(
+      setup_.capture_interface, packet, now,
+      {.direction = side.direction, .drop = reason, .process = owner.process, .process_name = owner.view(), .socket = about.endpoint});
+}
+
+// A datagram here is no packet, or no longer.
+std::span<const std::byte> Interposer::packet_of(const Side& side, const About& about, std::span<const std::byte> payload) {
+  if (payload.size() > largest_packet - headers_size || !about.local.ip.is_ipv4()) return {};
   const bool in = side.direction == link::Direction::in;
   const Address& src = in ? about.remote : about.local;
   const Address& dst = in ? about.local : about.remote;
   const std::span<std::byte> packet(packet_.get(), headers_size + payload.size());
   std::ranges::copy(payload, packet.subspan(headers_size).begin());
   wire::emit_udp(src.ip, dst.ip, src.port, dst.port, packet.subspan(wire::ipv4_header_size));
-  wire::emit_ipv4({.src = src.ip,
-                   .dst = dst.ip,
-                   .protocol = wire::protocol_udp,
-                   .ttl = in ? about.ip.hop_limit : wire::IpInfo{}.hop_limit,
-                   .tos = in ? about.ip.tos : std::uint8_t{0}},
-                  packet);
-  setup_.capture->take(setup_.capture_interface, packet, now,
-                       {.direction = side.direction, .drop = reason, .process = setup_.process, .socket = about.endpoint});
+  wire::emit_ipv4({.src = src.ip, .dst = dst.ip, .protocol = wire::protocol_udp, .ttl = about.ip.hop_limit, .tos = about.ip.tos}, packet);
+  return packet;
 }
 
 }  // namespace gannet::engine

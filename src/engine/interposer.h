@@ -4,10 +4,12 @@
 //   stack <- submit()  <- Interposer: hold, capture, fault <- send ring
 //
 // Flows are counted for the program, over all its sockets, so the same seed treats them alike in each run (link/fault.h). To the stack a datagram
-// that came here is delivered, and one that was taken from a send ring and lost here was never made; what became of it is counted here:
-//   arrivals + departures + duplicates = passed + dropped + held
-// Owner: an engine, which calls all of it in its thread.  Allocates: at its creation, and in attach(). Bounds: Impairment::held_packets in each
-// direction (Drop::fault_held_full); what is held lies in frames of the engine's pools (Drop::no_frame).
+// that came here is delivered, and one that was taken from a send ring and lost here was never made; what became of it is counted here, each way:
+//   taken + duplicates = passed + dropped + held
+// and of what passed on its way out, as far as it can be followed, in Counters::Course.
+// Owner: Interposers, of an engine, which calls all of it in its thread.  Allocates: at its creation, and in attach(). Bounds:
+// Impairment::held_packets in each direction (Drop::fault_held_full); what is held lies in frames of its own (Drop::no_frame), so that who delays
+// much takes nothing from others.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -16,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <unordered_map>
 
 #include <gannet/impairment.h>
@@ -29,34 +32,57 @@
 #include "link/flow.h"
 #include "link/held_queue.h"
 #include "stack/endpoint.h"
-#include "stack/udp.h"
+#include "stack/stack.h"
 #include "wire/drop.h"
 
 namespace gannet::engine {
 
+class Senders;
+
 struct InterposerSetup {
   Impairment in, out;
-  std::uint32_t process = 0;            // for the capture; 0: not known
-  link::Capture* capture = nullptr;     // outlives the interposer
-  std::uint32_t capture_interface = 0;  // one without Ethernet headers
+  link::Capture* capture = nullptr;     // outlives the interposer, or its stop_capture()
+  std::uint32_t capture_interface = 0;  // without Ethernet headers
+  std::uint32_t capture_lost = 0;       // likewise: for what was lost after it had passed
+};
+
+// Whose a socket is, for the capture.
+struct Owner {
+  std::uint32_t process = 0;  // 0: not known
+  std::array<char, 16> name{};
+  [[nodiscard]] std::string_view view() const { return {name.data(), std::ranges::find(name, '\0')}; }
 };
 
 class Interposer {
  public:
+  using Drops = std::array<Counter, drop_count>;
   struct Counters {
-    Counter arrivals, departures, duplicates, passed;
-    std::array<Counter, drop_count> drops;
+    struct Way {
+      Counter taken, duplicates, passed;
+      Drops drops;
+    };
+    // Of what passed on its way out, and what this host lost of that, be it in the receive queue of a peer who is here.
+    struct Course {
+      Counter passed;
+      Drops lost;
+    };
+    Way in, out;
+    Course here, away;  // to an address of this host, or to another
+    Counter to_groups;  // and to broadcast addresses: who loses those cannot be told
   };
 
-  // EINVAL when an impairment is out of its range.
-  static Result<std::unique_ptr<Interposer>> create(const InterposerSetup& setup, FramePools& pools, stack::Udp& udp);
+  // EINVAL when an impairment is out of its range; ENOMEM.
+  static Result<std::unique_ptr<Interposer>> create(const InterposerSetup& setup, Senders& senders, stack::Stack& stack);
+  ~Interposer();
   Interposer(const Interposer&) = delete;
   Interposer& operator=(const Interposer&) = delete;
 
   // From here on the socket's datagrams come this way. EBUSY for one with a handler, which takes datagrams in their frames: impair its link instead.
-  Result<void> attach(stack::Endpoint& endpoint);
-  // Before the socket is closed: what is held for it is dropped when it comes due (Drop::socket_closed).
+  Result<void> attach(stack::Endpoint& endpoint, const Owner& owner = {});
+  // Before the socket is gone: what is held for it is dropped when it comes due (Drop::socket_closed).
   void detach(stack::Endpoint& endpoint);
+  // Something that the socket sent is held here.
+  [[nodiscard]] bool has_departing(const stack::Endpoint& endpoint) const;
 
   // As Udp::flush(), which it takes the place of for an attached socket.
   std::size_t flush(stack::Endpoint& endpoint, Time now, std::size_t budget);
@@ -64,8 +90,14 @@ class Interposer {
   [[nodiscard]] Time next_wakeup() const { return std::min(in_.held.next(), out_.held.next()); }
   void advance(Time now);
 
+  // A datagram that had passed was lost in this host: `packet` begins with its IP header.
+  void lost(const IpAddress& dst, std::span<const std::byte> packet, Drop reason, Time now);
+  void stop_capture() { setup_.capture = nullptr; }
+
   [[nodiscard]] const Counters& counters() const { return counters_; }
+  [[nodiscard]] std::size_t held(link::Direction direction) const { return direction == link::Direction::in ? in_.held.size() : out_.held.size(); }
   [[nodiscard]] std::size_t held() const { return in_.held.size() + out_.held.size(); }
+  [[nodiscard]] bool has_endpoints() const { return !endpoints_.empty(); }
 
  private:
   // All that a Delivery or a SendRequest says of a datagram, but for its payload.
@@ -73,7 +105,7 @@ class Interposer {
     std::uint32_t endpoint = 0;  // id
     Address local, remote;
     stack::RecordHeader header;  // of a departure
-    wire::IpInfo ip;             // of an arrival; without its views
+    wire::IpInfo ip;             // of an arrival, without its views; of a departure its TTL and TOS
     std::array<std::byte, stack::max_ip_options> ip_options{};
     std::uint8_t ip_options_size = 0;
     bool has_checksum = true;
@@ -84,34 +116,48 @@ class Interposer {
     Frame payload;
   };
   struct Side {
-    Side(const Impairment& impairment, link::Direction d)
-        : direction(d), fault(impairment, d), held(impairment.is_none() ? 0 : impairment.held_packets) {}
+    Side(const Impairment& impairment, link::Direction d, Counters::Way& c)
+        : direction(d), fault(impairment, d), held(impairment.is_none() ? 0 : impairment.held_packets), counters(c) {}
     link::Direction direction;
     link::Fault fault;
     link::HeldQueue<Held> held;
+    Counters::Way& counters;
+  };
+  struct Attached {
+    stack::Endpoint* endpoint = nullptr;
+    Owner owner;
+    Address told;               // to senders_
+    std::size_t departing = 0;  // in out_.held
   };
 
-  Interposer(const InterposerSetup& setup, FramePools& pools, stack::Udp& udp);
+  Interposer(const InterposerSetup& setup, FramePools pools, Senders& senders, stack::Stack& stack);
   static void on_arrival(void* self, stack::Endpoint& endpoint, stack::Delivery& delivery);
   void arrive(stack::Endpoint& endpoint, stack::Delivery& delivery);
   void depart(stack::Endpoint& endpoint, const stack::SendRequest& request, Time now);
 
+  [[nodiscard]] About describe(const stack::Endpoint& endpoint, const stack::SendRequest& request) const;
+
   // Whether the datagram goes on now. What is to be held is held, copies too; what is to be corrupted is, in place.
   bool impair(Side& side, const About& about, std::span<std::byte> payload, Time now);
   void hold(Side& side, const About& about, std::span<const std::byte> payload, Time release, Time now);
-  void pass(const Side& side, const About& about, std::span<std::byte> payload, Time now);
-  void drop(const Side& side, const About& about, std::span<const std::byte> payload, Drop reason, Time now);
+  void pass(Side& side, const About& about, std::span<std::byte> payload, Time now);
+  std::expected<void, Drop> hand_in(Attached& to, const About& about, std::span<std::byte> payload, Time now);
+  std::expected<void, Drop> hand_out(Attached& from, const About& about, std::span<std::byte> payload, Time now);
+  void drop(Side& side, const About& about, std::span<const std::byte> payload, Drop reason, Time now);
   void capture(const Side& side, const About& about, std::span<const std::byte> payload, std::optional<Drop> reason, Time now);
+  // The packet that the datagram was, or would be, in packet_; empty where that cannot be told.
+  std::span<const std::byte> packet_of(const Side& side, const About& about, std::span<const std::byte> payload);
 
   InterposerSetup setup_;
-  FramePools& pools_;
-  stack::Udp& udp_;
+  FramePools pools_;
+  Senders& senders_;
+  stack::Stack& stack_;
   link::FlowTable flows_;
-  Side in_, out_;
-  std::unordered_map<std::uint32_t, stack::Endpoint*> endpoints_;
-  std::unique_ptr<std::byte[]> payload_;  // one out of shared memory, which the application can no longer change
-  std::unique_ptr<std::byte[]> packet_;   // one for the capture
   Counters counters_;
+  Side in_, out_;
+  std::unordered_map<std::uint32_t, Attached> endpoints_;  // by id
+  std::unique_ptr<std::byte[]> payload_;                   // one out of shared memory, which the application can no longer change
+  std::unique_ptr<std::byte[]> packet_;                    // one that a datagram was or would be
 };
 
 }  // namespace gannet::engine

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/interposers.h"
 #include "stack/endpoint_client.h"
 #include "stack/stack.h"
 
@@ -25,6 +26,7 @@ struct InterposerTest : testing::Test {
   stack::Stack stack{pools, rng};
   stack::EndpointGroup group;
   Time now{1s};
+  Senders senders;
   std::unique_ptr<Interposer> interposer;
   stack::Endpoint* first = nullptr;
   stack::Endpoint* second = nullptr;
@@ -40,7 +42,7 @@ struct InterposerTest : testing::Test {
     interposer.reset();
   }
   void close() {
-    interposer->detach(*first);
+    if (interposer) interposer->detach(*first);
     stack.udp().close(*std::exchange(first, nullptr), now);
   }
   stack::Endpoint* open(std::uint16_t port, std::optional<stack::EndpointClient>& app) {
@@ -53,9 +55,10 @@ struct InterposerTest : testing::Test {
   }
   void interpose(const Impairment& in, const Impairment& out, link::Capture* capture = nullptr, std::uint32_t capture_interface = 0) {
     interposer =
-        Interposer::create({.in = in, .out = out, .process = 812, .capture = capture, .capture_interface = capture_interface}, pools, stack.udp())
+        Interposer::create({.in = in, .out = out, .capture = capture, .capture_interface = capture_interface, .capture_lost = capture_interface},
+                           senders, stack)
             .value();
-    ASSERT_TRUE(interposer->attach(*first).has_value());
+    ASSERT_TRUE(interposer->attach(*first, {.process = 812, .name = {"nc"}}).has_value());
   }
   static void send(stack::EndpointClient& app, const Address& to, std::string_view text, std::uint16_t segment_size = 0) {
     stack::SendSlot slot{.header = {}, .ip_options = {}, .payload = std::as_bytes(std::span(text))};
@@ -82,11 +85,21 @@ struct InterposerTest : testing::Test {
   }
   void expect_conservation() const {
     const Interposer::Counters& c = interposer->counters();
-    std::uint64_t dropped = 0;
-    for (const Counter& drop : c.drops) dropped += drop.value();
-    EXPECT_EQ(c.arrivals.value() + c.departures.value() + c.duplicates.value(), c.passed.value() + dropped + interposer->held());
+    for (const auto direction : {link::Direction::in, link::Direction::out}) {
+      const Interposer::Counters::Way& way = direction == link::Direction::in ? c.in : c.out;
+      EXPECT_EQ(way.taken.value() + way.duplicates.value(), way.passed.value() + sum(way.drops) + interposer->held(direction));
+    }
+    EXPECT_EQ(c.out.passed.value(), c.here.passed.value() + c.away.passed.value() + c.to_groups.value());
   }
-  [[nodiscard]] std::uint64_t dropped(Drop reason) const { return interposer->counters().drops[static_cast<std::size_t>(reason)].value(); }
+  static std::uint64_t sum(const Interposer::Drops& drops) {
+    std::uint64_t all = 0;
+    for (const Counter& drop : drops) all += drop.value();
+    return all;
+  }
+  static std::uint64_t count(const Interposer::Drops& drops, Drop reason) { return drops[static_cast<std::size_t>(reason)].value(); }
+  [[nodiscard]] std::uint64_t dropped(Drop reason) const {
+    return count(interposer->counters().in.drops, reason) + count(interposer->counters().out.drops, reason);
+  }
 };
 
 TEST_F(InterposerTest, IsNotNoticedWhereItDoesNothing) {
@@ -160,7 +173,7 @@ TEST_F(InterposerTest, ASuperDatagramIsImpairedAsWhatItBecomes) {
   send(*first_app, server_address, std::string(1000, 'x'), 10);
   step();
   const auto got = receive_all(*second_app);
-  EXPECT_EQ(interposer->counters().departures.value(), 100u);
+  EXPECT_EQ(interposer->counters().out.taken.value(), 100u);
   EXPECT_EQ(got.size() + dropped(Drop::fault_loss), 100u);
   EXPECT_GT(got.size(), 20u);
   EXPECT_GT(dropped(Drop::fault_loss), 20u);
@@ -190,7 +203,7 @@ TEST_F(InterposerTest, WhatIsHeldForAClosedSocketIsDropped) {
 }
 
 TEST_F(InterposerTest, RefusesASocketWithAHandlerAndABadImpairment) {
-  EXPECT_EQ(Interposer::create({.in = {.loss = 2}, .out = {}}, pools, stack.udp()).error().code, EINVAL);
+  EXPECT_EQ(Interposer::create({.in = {.loss = 2}, .out = {}}, senders, stack).error().code, EINVAL);
   interpose({}, {});
   second->handler = {[](void*, stack::Endpoint&, stack::Delivery&) {}, nullptr};
   EXPECT_EQ(interposer->attach(*second).error().code, EBUSY);
@@ -205,6 +218,48 @@ TEST_F(InterposerTest, CapturesWhatPassesAndWhatIsLost) {
   send(*second_app, {server_address.ip, first->local.port}, "comes");
   step();
   EXPECT_EQ(capture.seen(interface), 2u);
+  const auto written = file.readable();
+  const std::string_view text(reinterpret_cast<const char*>(written.data()), written.size());
+  EXPECT_NE(text.find("dropped: fault_loss, process 812 (nc), socket 1"), text.npos);
+}
+
+// What passed and then died in this host is told to the one that sent it: in the stack, in a peer's receive queue, in a peer's fault unit.
+TEST_F(InterposerTest, HearsOfTheEndOfWhatItLetPass) {
+  Interposers interposers(stack, now);
+  Interposer& sender = *interposers.add({.in = {}, .out = {}}).value();
+  const auto& here = sender.counters().here;
+  ASSERT_TRUE(sender.attach(*first));
+  const auto go = [&] {
+    while (sender.flush(*first, now, 64) != 0) {
+    }
+    while (std::min(interposers.next_wakeup(), stack.next_wakeup()) <= now) {
+      interposers.advance(now);
+      stack.advance(now);
+    }
+  };
+  send(*first_app, {server_address.ip, 9}, "nobody there");
+  go();
+  EXPECT_EQ(count(here.lost, Drop::udp_no_socket), 1u);
+
+  second->set_receive_limit(1);  // as little as there is
+  for (int i = 0; i < 10; ++i) send(*first_app, server_address, std::string(1000, 'x'));
+  go();
+  EXPECT_GT(count(here.lost, Drop::receive_queue_full), 0u);
+  EXPECT_EQ(here.passed.value() - sum(here.lost), receive_all(*second_app).size());
+
+  Interposer& receiver = *interposers.add({.in = {.loss = 1}, .out = {}}).value();
+  ASSERT_TRUE(receiver.attach(*second));
+  send(*first_app, server_address, "lost by the peer's fault unit");
+  go();
+  EXPECT_EQ(count(here.lost, Drop::fault_loss), 1u);
+  EXPECT_EQ(count(sender.counters().out.drops, Drop::fault_loss), 0u);
+  EXPECT_EQ(here.passed.value() + sum(sender.counters().away.lost), 12u);
+  receiver.detach(*second);
+  interposers.remove(receiver);
+  sender.detach(*first);
+  stack.udp().close(*std::exchange(first, nullptr), now);
+  interposers.remove(sender);
+  EXPECT_EQ(stack.fates().observer.dropped, nullptr);
 }
 
 }  // namespace

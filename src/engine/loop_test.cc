@@ -238,7 +238,7 @@ TEST_F(LoopTest, DelaysBetweenTwoSocketsOfOneHost) {
   ASSERT_TRUE(a->start().has_value());
   App first(*a, {host_address(1), 0});
   App second(*a, {host_address(1), 7});
-  Interposer* interposer = a->call([&] { return a->add_interposer({.in = {.delay = 20ms}, .out = {.delay = 30ms}}); }).value();
+  Interposer* interposer = a->call([&] { return a->interposers().add({.in = {.delay = 20ms}, .out = {.delay = 30ms}}); }).value();
   ASSERT_TRUE(a->call([&] { return a->interpose(*first.endpoint, *interposer); }).has_value());
   const auto start = std::chrono::steady_clock::now();
   Address from;
@@ -248,6 +248,25 @@ TEST_F(LoopTest, DelaysBetweenTwoSocketsOfOneHost) {
   ASSERT_TRUE(second.send(from, "pong"));
   ASSERT_EQ(first.wait(), "pong");
   EXPECT_GE(std::chrono::steady_clock::now() - start, 50ms);
+}
+
+// As on a network: who closes the socket does not call back what is on its way.
+TEST_F(LoopTest, WhatIsDelayedOutlivesItsSocket) {
+  const auto a = make_engine(*segment, 1);
+  ASSERT_TRUE(a->start().has_value());
+  App second(*a, {host_address(1), 7});
+  Interposer* interposer = a->call([&] { return a->interposers().add({.in = {}, .out = {.delay = 50ms}}); }).value();
+  {
+    App first(*a, {host_address(1), 8});
+    ASSERT_TRUE(a->call([&] { return a->interpose(*first.endpoint, *interposer); }).has_value());
+    ASSERT_TRUE(first.send({host_address(1), 7}, "the last words"));
+  }
+  Address from;
+  EXPECT_EQ(second.wait(&from), "the last words");
+  EXPECT_EQ(from, (Address{host_address(1), 8}));
+  while (a->call([&] { return interposer->has_endpoints(); })) std::this_thread::sleep_for(1ms);
+  a->call([&] { a->interposers().remove(*interposer); });
+  EXPECT_EQ(a->call([&] { return a->stack().udp().socket_count(); }), 1u);
 }
 
 }  // namespace

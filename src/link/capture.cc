@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t largest_packet = 65535 + 64;  // and any link header; what is longer is cut, and the file says so
 constexpr std::size_t most_comment = 128;
+constexpr std::size_t most_name = 32;
 
 // The comment of a packet, put together without allocation.
 class Comment {
@@ -18,6 +19,7 @@ class Comment {
   explicit Comment(const Annotation& annotation) {
     if (annotation.drop) add("dropped: ").add(name_of(*annotation.drop));
     if (annotation.process != 0) add_separator(", ").add("process ").add(annotation.process);
+    if (annotation.process != 0 && !annotation.process_name.empty()) add(" (").add(annotation.process_name.substr(0, most_name)).add(")");
     if (annotation.socket != 0) add_separator(", ").add("socket ").add(annotation.socket);
     if (!annotation.comment.empty()) add_separator("; ").add(annotation.comment.substr(0, most_comment));
   }

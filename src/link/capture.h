@@ -2,7 +2,8 @@
 //
 //   section header, interface, packet, interface, packet, packet, ..., statistics of each interface
 //
-// A packet carries its direction, and as a comment why it was dropped ("dropped: udp_no_socket") and whose it is ("process 812, socket 3"). When the
+// A packet carries its direction, and as a comment why it was dropped ("dropped: udp_no_socket") and whose it is ("process 812 (python3),
+// socket 3"). When the
 // buffer is full a packet is missed, never waited for: the next block of its interface says how many were (epb_dropcount), and the statistics say it
 // all. Owner: a CaptureFile, or whoever empties the buffer.  Thread: one engine's.  Allocates: at construction only. Sources:
 // draft-ietf-opsawg-pcapng (Section Header, Interface Description, Enhanced Packet, Interface Statistics Block).
@@ -26,9 +27,10 @@ namespace gannet::link {
 struct Annotation {
   std::optional<Direction> direction{};
   std::optional<Drop> drop{};
-  std::uint32_t process = 0;   // 0: not known
-  std::uint32_t socket = 0;    // likewise
-  std::string_view comment{};  // more, for people; up to 128 bytes of it are kept
+  std::uint32_t process = 0;        // 0: not known
+  std::string_view process_name{};  // up to 32 bytes of it are kept
+  std::uint32_t socket = 0;         // 0: not known
+  std::string_view comment{};       // more, for people; up to 128 bytes of it are kept
 };
 
 class Capture {

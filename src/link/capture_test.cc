@@ -99,7 +99,8 @@ TEST(Capture, TellsTimeDirectionInterfaceAndFate) {
   const auto sockets = capture.add_interface("sockets", false);
   const Bytes first(60, std::byte{1}), second(61, std::byte{2});
   capture.take(wire, first, start + 5ns, {.direction = Direction::in});
-  capture.take(sockets, second, start, {.direction = Direction::out, .drop = Drop::udp_no_socket, .process = 812, .socket = 3, .comment = "why"});
+  capture.take(sockets, second, start,
+               {.direction = Direction::out, .drop = Drop::udp_no_socket, .process = 812, .process_name = "nc", .socket = 3, .comment = "why"});
   capture.take(wire, first, start, {.drop = Drop::udp_checksum_bad});
   capture.take(wire, first, start, {.process = 7});
   EXPECT_TRUE(capture.finish(start + 1s));
@@ -116,7 +117,7 @@ TEST(Capture, TellsTimeDirectionInterfaceAndFate) {
   EXPECT_EQ(packets[1].interface, "sockets");
   EXPECT_EQ(packets[1].link_type, wire::link_type_raw);
   EXPECT_EQ(packets[1].direction, wire::Direction::outbound);
-  EXPECT_EQ(packets[1].comment, "dropped: udp_no_socket, process 812, socket 3; why");
+  EXPECT_EQ(packets[1].comment, "dropped: udp_no_socket, process 812 (nc), socket 3; why");
   EXPECT_EQ(packets[1].bytes, second);
   EXPECT_EQ(packets[2].comment, "dropped: udp_checksum_bad");
   EXPECT_EQ(packets[2].direction, wire::Direction::unknown);

@@ -16,6 +16,7 @@
 #include "socket/host_state.h"
 #include "socket/stack_socket.h"
 #include "stack/udp.h"
+#include "wire/ipv4.h"
 #include "wire/print.h"
 
 namespace gannet {
@@ -78,16 +79,6 @@ std::uint64_t random_number() {
   return number;
 }
 
-// A packet's drop tells bytes from the frame's start or from the IP header on. A header without options begins like no station's MAC address; one
-// with options is told by its length.
-bool begins_with_ip(std::span<const std::byte> bytes) {
-  if (bytes.size() < wire::ipv4_header_size) return false;
-  const auto first = std::to_integer<unsigned>(bytes[0]);
-  if (first == 0x45) return true;
-  const std::size_t total = wire::load_be16(bytes, 2);
-  return first > 0x45 && first <= 0x4f && total >= wire::ipv4_header_size && total <= bytes.size();
-}
-
 }  // namespace
 
 Host::State::~State() {
@@ -103,7 +94,7 @@ Host::State::~State() {
 
 void Host::State::packet_dropped(std::span<const std::byte> bytes, Drop reason) {
   if (capture && !bytes.empty()) {
-    capture->capture().take(begins_with_ip(bytes) ? capture_ip : capture_ethernet, bytes, engine->now(), {.drop = reason});
+    capture->capture().take(wire::begins_with_ipv4(bytes) ? capture_ip : capture_ethernet, bytes, engine->now(), {.drop = reason});
   }
   tell(bytes, reason);
 }
@@ -116,7 +107,7 @@ void Host::State::frame_dropped(link::Direction direction, std::span<const std::
 void Host::State::tell(std::span<const std::byte> bytes, std::optional<Drop> reason) {
   if (!options.on_packet) return;
   line.clear();
-  if (begins_with_ip(bytes)) {
+  if (wire::begins_with_ipv4(bytes)) {
     wire::print_packet(bytes, line);
   } else if (!bytes.empty()) {
     wire::print_frame(bytes, line);
@@ -288,7 +279,8 @@ void Request::reply(std::span<const std::byte> bytes) {
     stack::SendRequest request{.header = {}, .payload = bytes};
     request.header.peer = delivery.peer();
     if (!delivery.ip.to_group) request.header.local = delivery.local();
-    return to.udp.submit(to.endpoint, request, delivery.now);
+    static_cast<void>(to.udp.submit(to.endpoint, request, delivery.now));
+    return;
   }
   if (!is_answered) std::copy(bytes.begin(), bytes.end(), delivery.payload.data());
   static_cast<void>(to.udp.reply(to.endpoint, to.delivery, bytes.size()));

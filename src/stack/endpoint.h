@@ -184,7 +184,8 @@ class Endpoint {
   }
   std::uint32_t bell = 0;  // the engine's: which of its bells with a descriptor is this endpoint's; 0: none
 
-  Counter delivered, errors_reported, errors_lost;
+  Counter delivered, sent, refused;  // datagrams
+  Counter errors_reported, errors_lost;
 
  private:
   friend class EndpointGroup;

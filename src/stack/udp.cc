@@ -334,43 +334,51 @@ std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
       continue;
     }
     if (!*next) break;
-    submit(endpoint, request, now);
+    static_cast<void>(submit(endpoint, request, now));
     socket.finish_send();
   }
   return taken;
 }
 
-void Udp::submit(Endpoint& endpoint, const SendRequest& request, Time now) {
+std::expected<PathKind, Drop> Udp::submit(Endpoint& endpoint, const SendRequest& request, Time now) {
+  auto& socket = static_cast<Socket&>(endpoint);
   const auto sent = send(endpoint, request, now);
-  if (!sent) report_refusal(static_cast<Socket&>(endpoint), request, sent.error());
+  if (!sent) [[unlikely]]
+    return std::unexpected(report_refusal(socket, request, sent.error()));
+  return socket.path.kind;
 }
 
-void Udp::report_refusal(Socket& socket, const SendRequest& request, const Error& error) {
-  count_loss(error);
+Drop Udp::report_refusal(Socket& socket, const SendRequest& request, const Error& error) {
+  const Drop reason = count_loss(error);
+  socket.refused.add();
   // As on Linux, what the host itself had no room for is lost without a word, unless the application wants to hear every error.
-  if (error.code == ENOBUFS && !socket.options.receive_errors) return;
+  if (error.code == ENOBUFS && !socket.options.receive_errors) return reason;
   const Address& to = request.header.peer.port == 0 ? socket.peer : request.header.peer;
   const std::uint32_t mtu = error.code == EMSGSIZE && socket.path_to == to.ip ? socket.path.mtu : 0;
   socket.report({.code = error.code, .origin = SocketError::Origin::local, .mtu = mtu, .peer = to, .offender = {}}, true);
+  return reason;
 }
 
 // A datagram that the application sent and that never became a frame: its end is told as if it had.
-void Udp::count_loss(const Error& error) {
+Drop Udp::count_loss(const Error& error) {
+  const Drop reason = error.code == ENOBUFS ? Drop::no_frame : Drop::send_refused;
   context_.counters.frames_made.add();
-  context_.fates.drop(error.code == ENOBUFS ? Drop::no_frame : Drop::send_refused);
+  context_.fates.drop(reason);
+  return reason;
 }
 
-Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now) {
-  auto& socket = static_cast<Socket&>(endpoint);
+// Leaves the path in socket.path, and what IP is to write in socket.outgoing; returns the port that it goes to. The options are the request's, and
+// are to be taken out again.
+[[gnu::always_inline]] inline Result<std::uint16_t> Udp::aim(Socket& socket, const SendRequest& request) {
   const RecordHeader& header = request.header;
   Address to = header.peer;
   if (to.port == 0) {
     if (!to.ip.is_any()) return port_zero;
-    if (!endpoint.is_connected()) return Error{EDESTADDRREQ, "the socket is not connected: name the address to send to"};
+    if (!socket.Endpoint::is_connected()) return Error{EDESTADDRREQ, "the socket is not connected: name the address to send to"};
     to = socket.peer;
   }
   if (socket.local.port == 0) {
-    if (auto bound = bind_automatically(socket); !bound) return bound;
+    if (auto bound = bind_automatically(socket); !bound) return bound.error();
   }
   const IpAddress& source = header.local.ip.is_any() ? socket.source : header.local.ip;
   const EndpointOptions& options = socket.options;
@@ -379,7 +387,7 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
                                   : socket.bound_interface != 0 ? socket.bound_interface
                                   : multicast                   ? options.multicast_interface
                                                                 : 0;
-  if (auto found = find_path(socket, to.ip, source, interface); !found) return found;
+  if (auto found = find_path(socket, to.ip, source, interface); !found) return found.error();
   if (socket.path.kind == PathKind::broadcast && !options.broadcast) return no_broadcast;
 
   const int own_hop_limit = multicast ? options.multicast_ttl : options.ttl >= 0 ? options.ttl : context_.config.ttl;
@@ -387,10 +395,25 @@ Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now)
   socket.outgoing.tos = static_cast<std::uint8_t>(header.tos >= 0 ? header.tos : options.tos);
   socket.outgoing.options = header.ip_options_size != 0 ? std::span(request.ip_options).first(header.ip_options_size)
                                                         : std::span(options.ip_options).first(options.ip_options_size);
-  const std::uint16_t segment_size = header.segment_size;
+  return to.port;
+}
+
+std::optional<wire::IpInfo> Udp::preview(Endpoint& endpoint, const SendRequest& request) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  const auto aimed = aim(socket, request);
+  socket.outgoing.options = {};
+  if (!aimed) return std::nullopt;
+  return socket.outgoing;
+}
+
+Result<void> Udp::send(Endpoint& endpoint, const SendRequest& request, Time now) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  const auto port = aim(socket, request);
+  if (!port) [[unlikely]]
+    return port.error();
+  const std::uint16_t segment_size = request.header.segment_size;
   const bool is_one = segment_size == 0 || request.payload.size() <= segment_size;
-  const auto sent =
-      is_one ? send_datagram(socket, to.port, request.payload, now) : send_segments(socket, to.port, request.payload, segment_size, now);
+  const auto sent = is_one ? send_datagram(socket, *port, request.payload, now) : send_segments(socket, *port, request.payload, segment_size, now);
   socket.outgoing.options = {};  // they may be the request's
   return sent;
 }
@@ -404,7 +427,7 @@ Result<void> Udp::send_segments(Socket& socket, std::uint16_t port, std::span<co
   // The send has begun, and what happens to a later segment is a datagram's loss like any other.
   for (payload = payload.subspan(segment_size); !payload.empty(); payload = payload.subspan(std::min<std::size_t>(payload.size(), segment_size))) {
     const auto sent = send_datagram(socket, port, payload.first(std::min<std::size_t>(payload.size(), segment_size)), now);
-    if (!sent) count_loss(sent.error());
+    if (!sent) static_cast<void>(count_loss(sent.error()));
   }
   return {};
 }
@@ -427,13 +450,14 @@ Result<void> Udp::send_datagram(Socket& socket, std::uint16_t port, std::span<co
   if (!sent) return sent;
   remember_flow(socket, port, now);
   counters_.out_datagrams.add();
+  socket.sent.add();
   return {};
 }
 
 Result<void> Udp::reply(Endpoint& endpoint, Delivery& delivery, std::size_t size) {
   auto sent = answer(static_cast<Socket&>(endpoint), delivery, size);
   if (!sent) [[unlikely]]
-    count_loss(sent.error());
+    static_cast<void>(count_loss(sent.error()));
   return sent;
 }
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -74,8 +75,10 @@ class Udp {
   // Sends what waits in the endpoint's send rings, at most `budget` records; returns how many it took. What is refused is reported to the endpoint.
   // Where the endpoint is paced it takes no more than may go by now: come again at Endpoint::held_until().
   std::size_t flush(Endpoint& endpoint, Time now, std::size_t budget);
-  // One of them; for who takes them from the rings itself, and sends them later.
-  void submit(Endpoint& endpoint, const SendRequest& request, Time now);
+  // One of them; for who takes them from the rings itself, and sends them later. Where it went, or why it died.
+  std::expected<PathKind, Drop> submit(Endpoint& endpoint, const SendRequest& request, Time now);
+  // What IP would write for one of them: addresses, TTL, TOS. Nothing where it would be refused.
+  [[nodiscard]] std::optional<wire::IpInfo> preview(Endpoint& endpoint, const SendRequest& request);
   // Sends one, without a ring between. EDESTADDRREQ, EINVAL (port 0, too many segments), EMSGSIZE, EACCES, ENETUNREACH, ENOBUFS, ...
   Result<void> send(Endpoint& endpoint, const SendRequest& request, Time now);
   // For a handler: answers with the first `size` bytes at delivery.payload, in the same frame, from the address that the datagram was sent to (RFC
@@ -107,8 +110,9 @@ class Udp {
   Result<void> send_datagram(Socket& socket, std::uint16_t port, std::span<const std::byte> payload, Time now);
   Result<void> answer(Socket& socket, Delivery& delivery, std::size_t size);
   void remember_flow(Socket& socket, std::uint16_t port, Time now);
-  void report_refusal(Socket& socket, const SendRequest& request, const Error& error);
-  void count_loss(const Error& error);
+  Result<std::uint16_t> aim(Socket& socket, const SendRequest& request);
+  Drop report_refusal(Socket& socket, const SendRequest& request, const Error& error);
+  [[nodiscard]] Drop count_loss(const Error& error);
 
   Context& context_;
   IpLayer& ip_;

@@ -161,6 +161,16 @@ void emit_options(std::span<const std::byte> options, std::span<std::byte> packe
   store_ipv4(packet, 16, header.dst);
 }
 
+// Bytes that may begin with a link's header or with IP's: which? A header without options begins like no station's MAC address; one with options is
+// told by its length.
+[[nodiscard]] inline bool begins_with_ipv4(std::span<const std::byte> bytes) {
+  if (bytes.size() < ipv4_header_size) return false;
+  const unsigned first = load_u8(bytes, 0);
+  if (first == 0x45) return true;
+  const std::size_t total = load_be16(bytes, 2);
+  return first > 0x45 && first <= 0x4f && total >= ipv4_header_size && total <= bytes.size();
+}
+
 // Another identification in a header that is whole.
 inline void set_ipv4_id(std::span<std::byte> packet, std::uint16_t id) {
   store_be16(packet, 10, update_checksum(load_be16(packet, 10), load_be16(packet, 4), id));
