@@ -90,7 +90,9 @@ void HostPage::write(stack::Stack& stack) {
       if (!interface->is_up()) continue;  // its addresses are ours all the same, as on Linux
       // All of 127/8 is ours, as on Linux, but for its last address.
       const auto kind = interface->is_loopback() ? HostEntry::Kind::own : HostEntry::Kind::network;
-      append({address.ip, address.prefix, kind, interface->index(), interface->mtu(), 0});
+      // What leads to a guest's networks are its routes.
+      const bool by_route = interface->is_guest() && !interface->is_loopback();
+      if (!by_route) append({address.ip, address.prefix, kind, interface->index(), interface->mtu(), 0});
       if (address.has_broadcast() && !interface->is_loopback()) {
         append({address.broadcast(), bits, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
         append({IpAddress::ipv4(address.ip.number() & address.mask()), bits, HostEntry::Kind::broadcast, interface->index(), interface->mtu(), 0});
@@ -220,7 +222,9 @@ std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std
   }
   if (dst.is_multicast()) return Destination{has_interface, stack::PathKind::multicast, found ? best.mtu : first_mtu};
   const bool broadcast = found && best.kind == HostEntry::Kind::broadcast;
-  return Destination{found, broadcast ? stack::PathKind::broadcast : stack::PathKind::unicast, best.mtu};
+  // On the link of an interface that was asked for there may be anything.
+  const bool reachable = found || (interface != 0 && has_interface);
+  return Destination{reachable, broadcast ? stack::PathKind::broadcast : stack::PathKind::unicast, found ? best.mtu : first_mtu};
 }
 
 Result<void> check_send(const HostView& host, const SendCheck& send) {

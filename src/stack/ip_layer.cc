@@ -87,7 +87,8 @@ Result<Interface*> IpLayer::find_hop(Path& path, const IpAddress& dst, std::uint
   Interface* best = nullptr;
   int best_prefix = -1;
   for (const auto& interface : interfaces_.all()) {
-    if (interface->is_loopback() || (wanted_interface != 0 && interface->index() != wanted_interface)) continue;
+    // A guest's networks are among its routes, as in the kernel.
+    if (interface->is_loopback() || interface->is_guest() || (wanted_interface != 0 && interface->index() != wanted_interface)) continue;
     for (const InterfaceAddress& address : interface->addresses()) {
       if (!address.contains(dst) || address.prefix <= best_prefix) continue;
       best = interface.get();

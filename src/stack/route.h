@@ -1,8 +1,9 @@
 // The routing table: which neighbour, by which interface, leads to a destination.
 //
 // The longest prefix wins, then the lower metric, then the older. The networks of our own addresses are not in it: they are the interfaces'
-// (IpLayer). Owner: Stack.  Thread: the engine's.  Bound: Config::routes (ENOBUFS). Lookups are linear; IpLayer remembers their results. Sources: RFC
-// 1122 3.3.1.
+// (IpLayer), but for a guest's, whose routes are the kernel's.
+// Owner: Stack.  Thread: the engine's.  Bound: Config::routes (ENOBUFS). Lookups are linear; IpLayer remembers their results.
+// Sources: RFC 1122 3.3.1.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -50,8 +50,9 @@ Result<void> Stack::remove_address(std::uint32_t interface, const IpAddress& ip)
 }
 
 Result<void> Stack::add_route(const Route& route) {
-  if (route.interface == loopback_index || interfaces_.find(route.interface) == nullptr) {
-    return Error{ENODEV, "a route leads by an interface of this host that is not lo"};
+  const Interface* interface = interfaces_.find(route.interface);
+  if (interface == nullptr || (interface->is_loopback() && !interface->is_guest())) {
+    return Error{ENODEV, "a route leads by an interface of this host, and only a guest's by lo"};
   }
   return routes_.add(route);
 }

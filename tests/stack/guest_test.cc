@@ -24,6 +24,7 @@ class Guest : public ::testing::Test {
                             const stack::SourceFilter& sum) { return static_cast<Guest*>(self)->update(group, interface, sum); }});
     host.stack.add_interface({.name = "eth0", .mtu = 1500, .ethernet = false, .index = eth, .guest = true}).value();
     host.stack.add_address(eth, ip("192.0.2.1"), 24, net.now).value();
+    host.stack.add_route({.network = ip("192.0.2.0"), .prefix = 24, .gateway = {}, .interface = eth, .metric = 0, .source = ip("192.0.2.1")}).value();
   }
   Result<void> claim(const Address& local) {
     if (taken_outside > 0) {
