@@ -24,6 +24,7 @@ constexpr std::uint32_t idle_rounds = 32;
 constexpr std::uint32_t rounds_between_polls = 16;
 // All that a send ring holds. Who sends on from another thread is not waited for.
 constexpr std::size_t flushes_at_most = stack::max_buffer_limit / 768 / link::batch_size + 1;
+constexpr std::size_t events_at_once = 64;
 // Until the next attempt at a link that took less than it was given and has no descriptor to say when it has room.
 constexpr Duration retry_blind = 1ms;
 
@@ -98,6 +99,7 @@ void Engine::stop() {
 
 void Engine::loop() {
   mailbox_.enter();
+  if (sharing_ == stack::Sharing::processes) host_page_->stand();
   running_ = true;
   running_.notify_one();
   while (!stopping_) run_once(Moment::max());
@@ -310,10 +312,16 @@ void Engine::sleep(Moment until) {
   if (!has_output_room() || may_sleep()) wait(std::min(Time(until.time_since_epoch()), next_wakeup()));
 }
 
-// Sleeps until something can be read, or the moment.
-void Engine::wait(Time until) {
+// A process that closed a descriptor before it asked for something finds it closed.
+void Engine::look_at_bells() {
+  for (std::size_t i = 0; i <= bells_ / events_at_once && wait(now_) == events_at_once; ++i) {
+  }
+}
+
+// Sleeps until something can be read, or the moment. Returns how much can.
+std::size_t Engine::wait(Time until) {
   rounds_since_poll_ = 0;
-  std::array<epoll_event, 64> events;
+  std::array<epoll_event, events_at_once> events;
   timespec limit{};
   const Duration left = until > now_ ? until - now_ : Duration::zero();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
@@ -332,6 +340,7 @@ void Engine::wait(Time until) {
     if (tag == Tag::watcher) watchers_[index]();
     if (tag == Tag::bell) handle_bell(index, events[static_cast<std::size_t>(i)].events);
   }
+  return count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
 Result<void> Engine::watch(int fd, std::uint64_t tag, std::uint32_t events, bool change) {

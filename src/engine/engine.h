@@ -108,6 +108,8 @@ class Engine {
   // end is gone, `gone` is called in the engine's thread, and is to close the endpoint.
   using Gone = std::function<void()>;
   Result<void> adopt_bell(stack::Endpoint& endpoint, Fd fd, Gone gone);
+  // Handles what applications have done to their ends by now.
+  void look_at_bells();
   // Faults, a capture and counts between sockets and the stack.
   [[nodiscard]] Interposers& interposers() { return interposers_; }
   // From here on the socket's datagrams go through it, also those that it holds when the socket is closed. EBUSY: see Interposer.
@@ -167,7 +169,7 @@ class Engine {
   void sleep(Moment until);
   bool may_sleep();
   [[nodiscard]] Time next_wakeup() const;
-  void wait(Time until);
+  std::size_t wait(Time until);
   Result<void> install_bell(Seat& seat, Bell bell);
   void handle_bell(std::uint32_t slot, std::uint32_t events);
   void close_bell(Seat& seat);

@@ -19,6 +19,7 @@
 #include <gannet/result.h>
 
 #include "base/fd.h"
+#include "engine/death_mark.h"
 #include "stack/endpoint_memory.h"
 #include "stack/path.h"
 #include "stack/stack.h"
@@ -49,6 +50,8 @@ class HostPage {
   static Result<Attached> attach(Fd fd);
   [[nodiscard]] int fd() const { return memory_.fd(); }
 
+  // Engine's thread: views tell from now on whether it has ended. Only where the engine has its process to itself (DeathMark).
+  void stand() { owner_.stand(page_.owner); }
   // Engine: writes what the stack knows, if it changed since. True if it did.
   bool publish(stack::Stack& stack);
 
@@ -61,6 +64,7 @@ class HostPage {
     std::atomic<std::uint64_t> words[max_entries * entry_words];
     std::atomic<std::uint64_t> path_mtu_count;  // what routers told of paths (stack::PathMtus)
     std::atomic<std::uint64_t> path_mtus[max_path_mtus * path_mtu_words];
+    alignas(64) std::atomic<std::uint32_t> owner;  // see DeathMark
   };
   explicit HostPage(stack::SharedMemory memory);
   void write(stack::Stack& stack);
@@ -69,6 +73,7 @@ class HostPage {
 
   stack::SharedMemory memory_;
   Layout& page_;
+  DeathMark owner_;
   std::uint64_t count_ = 0;
   std::uint64_t published_ = 0;  // generation
 };
@@ -90,6 +95,8 @@ class HostView {
   // The interface that has this address of ours; 0: none. And an address that it has; 0.0.0.0: none.
   [[nodiscard]] std::uint32_t interface_of(const IpAddress& own) const;
   [[nodiscard]] IpAddress address_of(std::uint32_t interface) const;
+  // The engine is gone, which has a process to itself.
+  [[nodiscard]] bool is_orphaned() const { return DeathMark::is_dead(page_.owner); }
   [[nodiscard]] std::uint64_t generation() const { return page_.generation.load(std::memory_order_acquire); }
 
  private:

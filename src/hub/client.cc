@@ -26,16 +26,36 @@ bool wait_for(int fd, short events, Deadline deadline) {
   return ::ppoll(&wait, 1, deadline.is_forever() ? nullptr : &left, nullptr) != 0;
 }
 
-// A descriptor that does not block is refused while the hub's backlog is full; so it asks again.
+// What is set for waiting to send, while a connect waits no longer than the hub has to answer.
+class ConnectTime {
+ public:
+  explicit ConnectTime(int fd) : fd_(fd) {
+    socklen_t size = sizeof own_;
+    ::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &own_, &size);
+    constexpr timeval limit{std::chrono::seconds(answer_time).count(), 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  }
+  ConnectTime(const ConnectTime&) = delete;
+  ConnectTime& operator=(const ConnectTime&) = delete;
+  ~ConnectTime() { ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &own_, sizeof own_); }
+
+ private:
+  const int fd_;
+  timeval own_{};
+};
+
+// While the hub's backlog is full a descriptor waits, or, where it does not block, is refused; then it asks again.
 Result<void> connect(const HubAddress& hub, int fd) {
   const auto name = UnixName::abstract(hub.name);
   if (!name) return name.error();
+  const ConnectTime bounded(fd);
   const auto end = std::chrono::steady_clock::now() + answer_time;
   int code = 0;
   do {
     code = ::connect(fd, &name->any, name->size) == 0 ? 0 : errno;
     if (code == EAGAIN) ::poll(nullptr, 0, 1);
   } while (code == EINTR || (code == EAGAIN && std::chrono::steady_clock::now() < end));
+  if (code == EAGAIN) return Error{ETIMEDOUT, "the hub does not answer"};
   if (code != 0) return Error{code, "no hub of yours runs here"};
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -92,6 +112,13 @@ Result<ReceivedReply> ask_for_all(const HubAddress& hub, const Request& request)
   return received;
 }
 
+// Of one that has a socket there.
+Result<ReceivedReply> ask_as_member(const HubAddress& hub, const Request& request) {
+  auto received = ask_for_all(hub, request);
+  if (!received && received.error().code == ECONNREFUSED) return Error{ENETDOWN, "the hub is gone"};
+  return received;
+}
+
 }  // namespace
 
 Result<Reply> ask(const HubAddress& hub, const Request& request) {
@@ -125,19 +152,20 @@ Result<socket::ControlAnswer> HubAttachment::control(const socket::ControlReques
   whole.kind = Request::Kind::control;
   whole.key = key_;
   whole.control = request;
-  const auto reply = ask(hub_, whole);
-  if (reply) return reply->answer;
-  return reply.error().code == ECONNREFUSED ? Error{ENETDOWN, "the hub is gone"} : reply.error();
+  const auto received = ask_as_member(hub_, whole);
+  if (!received) return received.error();
+  return received->reply.answer;
 }
 
 Result<void> HubAttachment::close() {
   if (fd_ < 0) return {};
+  if (closed_.exchange(true)) return Error{EBADF};
   Request request;
   request.kind = Request::Kind::close;
   request.key = key_;
-  const auto reply = ask(hub_, request);
-  if (reply) return {};
-  return reply.error().code == ECONNREFUSED ? Error{ENETDOWN, "the hub is gone"} : reply.error();
+  const auto received = ask_as_member(hub_, request);
+  if (!received) return received.error();
+  return {};
 }
 
 Result<Fd> HubAttachment::open_bell() {
@@ -149,7 +177,7 @@ Result<std::shared_ptr<stack::SendMemory>> HubAttachment::open_send_ring() {
   Request request;
   request.kind = Request::Kind::add_send_ring;
   request.key = key_;
-  auto received = ask_for_all(hub_, request);
+  auto received = ask_as_member(hub_, request);
   if (!received) return received.error();
   if (received->reply.fds != 1) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
   return stack::SendMemory::attach(std::move(received->fds[0]));

@@ -5,6 +5,7 @@
 //
 // Thread: any.  Allocates: when a socket is opened.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -53,6 +54,7 @@ class HubAttachment final : public socket::Attachment {
   const SocketKey key_;
   Fd doorbell_;  // until open_bell()
   const int fd_;
+  std::atomic<bool> closed_ = false;
 };
 
 }  // namespace gannet::hub

@@ -194,6 +194,7 @@ void Hub::open(Visitor& visitor, const Request& request) {
 
 Result<Hub::Opened> Hub::open_socket(std::int32_t process, const socket::ControlRequest& first) {
   if (const auto good = socket::check(first); !good) return good.error();
+  engine_->look_at_bells();
   const auto count = sockets_of_.find(process);
   if (count != sockets_of_.end() && count->second >= setup_.sockets_per_process) {
     return Error{EMFILE, "this process has as many sockets of the hub as it may have"};
@@ -231,6 +232,7 @@ Result<Reply> Hub::carry_out(const Request& request, std::shared_ptr<stack::Send
     reply.status = status();
     return reply;
   }
+  engine_->look_at_bells();
   const auto found = tenants_.find(request.key);
   if (found == tenants_.end()) return Error{EBADF, "the hub has no such socket"};
   stack::Endpoint& endpoint = *found->second.endpoint;

@@ -258,7 +258,8 @@ Result<std::size_t> PosixSocket::receive_batch(int fd, std::span<mmsghdr> batch,
 // The kernel waits for a token as it waits for a datagram: O_NONBLOCK, SO_RCVTIMEO, EINTR and SA_RESTART are its own.
 Result<void> PosixSocket::wait_readable(int fd, StackSocket& stack, int flags) {
   std::byte token{};
-  if (::recv(fd, &token, sizeof token, MSG_PEEK | (flags & MSG_DONTWAIT)) < 0) return system_error();
+  // A hub that died over what we had said to it resets the connection; the next look finds it closed.
+  if (::recv(fd, &token, sizeof token, MSG_PEEK | (flags & MSG_DONTWAIT)) < 0 && errno != ECONNRESET) return system_error();
   stack.look_at_bell();
   return {};
 }

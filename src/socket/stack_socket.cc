@@ -38,6 +38,7 @@ void StackSocket::wake_engine(void* self) {
 }
 
 Result<ControlAnswer> StackSocket::control(const ControlRequest& request) const {
+  if (host_.is_orphaned()) return failure(call_of(request.kind), ENETDOWN);  // who answers would be another hub
   auto answer = attachment_->control(request);
   if (!answer && answer.error().why == nullptr) return failure(call_of(request.kind), answer.error().code);
   return answer;
@@ -67,7 +68,10 @@ Result<void> StackSocket::disconnect() {
   return {};
 }
 
-Result<void> StackSocket::close() { return attachment_->close(); }
+Result<void> StackSocket::close() {
+  if (host_.is_orphaned()) return failure(Call::other, ENETDOWN);
+  return attachment_->close();
+}
 
 Result<Address> StackSocket::local_address() const {
   const auto answer = control({.kind = Kind::local_address});
@@ -93,7 +97,7 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, Deadline 
 }
 
 Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span<stack::SendSlot> slots, Deadline deadline) {
-  if (client_.is_closed()) return failure(Call::send, closed_code());
+  if (is_over()) return failure(Call::send, over_code());
   if (const auto code = take_error()) return failure(Call::send, *code);
   std::size_t count = 0;
   for (; count < std::min(batch.size(), slots.size()); ++count) {
@@ -111,7 +115,7 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span
   }
   for (;;) {
     const std::size_t sent = client_.send(slots.first(count));
-    if (client_.is_closed()) return failure(Call::send, closed_code());
+    if (is_over()) return failure(Call::send, over_code());
     if (sent != 0) {
       attachment_->run();
       return sent;
@@ -164,7 +168,7 @@ void StackSocket::lay_out(const Outgoing& datagram, stack::SendSlot& slot) const
 }
 
 // Why nothing works any more.
-int StackSocket::closed_code() const { return client_.has_lost_engine() ? ENETDOWN : EBADF; }
+int StackSocket::over_code() const { return client_.is_closed() && !client_.has_lost_engine() ? EBADF : ENETDOWN; }
 
 std::optional<int> StackSocket::take_error() {
   if (!client_.has_pending_error()) return std::nullopt;
@@ -188,7 +192,7 @@ Result<std::size_t> StackSocket::receive(std::span<Datagram> batch, std::span<st
   const auto wanted = slots.first(std::min(batch.size(), slots.size()));
   for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i].buffer = batch[i].buffer;
   for (;;) {
-    if (client_.is_closed()) return failure(Call::receive, closed_code());
+    if (is_over()) return failure(Call::receive, over_code());
     if (const auto code = take_error()) return failure(Call::receive, *code);
     const std::size_t count = take == Take::peek ? (client_.peek(wanted[0]) ? 1u : 0u) : client_.receive(wanted);
     for (std::size_t i = 0; i < count; ++i) fill(batch[i], wanted[i]);
@@ -230,7 +234,7 @@ Result<SocketError> StackSocket::receive_error() {
 }
 
 Result<SocketError> StackSocket::receive_error(std::span<std::byte> quote, std::size_t& quoted) {
-  if (client_.is_closed()) return failure(Call::receive, closed_code());
+  if (is_over()) return failure(Call::receive, over_code());
   attachment_->run();
   stack::ReceiveSlot slot;
   slot.buffer = quote;

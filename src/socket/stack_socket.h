@@ -79,7 +79,8 @@ class StackSocket final : public Provider {
   [[nodiscard]] Address destination_of(const Outgoing& datagram) const;                    // port 0: none
   [[nodiscard]] std::uint32_t leaves_by(std::uint32_t wanted, const IpAddress& to) const;  // 0: by the route
   void lay_out(const Outgoing& datagram, stack::SendSlot& slot) const;
-  [[nodiscard]] int closed_code() const;
+  [[nodiscard]] bool is_over() const { return client_.is_closed() || host_.is_orphaned(); }
+  [[nodiscard]] int over_code() const;
   // A pending error that is this call's to report (connected sockets), as on Linux.
   std::optional<int> take_error();
   void fill(Datagram& datagram, const stack::ReceiveSlot& slot) const;
