@@ -23,11 +23,4 @@ struct Claims {
   explicit operator bool() const { return self != nullptr; }
 };
 
-// On its way to a guest's link no packet needs an identification (the kernel gives it one). That field tells the kernel's side how the socket wants
-// it sent.
-struct GuestNote {
-  static constexpr std::uint16_t discovery = 0x7;  // IP_MTU_DISCOVER
-  static constexpr std::uint16_t no_loop = 0x8;    // IP_MULTICAST_LOOP is off
-};
-
 }  // namespace gannet::stack

@@ -16,6 +16,12 @@ namespace gannet {
   X(loopback_queue_full, "the queue of the loopback interface was full")                                       \
   X(interface_down, "the interface is down or gone")                                                           \
   X(frame_too_long, "the frame is longer than the link's MTU allows")                                          \
+  /* the kernel's side of a host that shares its addresses */                                                  \
+  X(uplink_no_claim, "sent from a port that the host has not taken of the kernel")                             \
+  X(uplink_held_port, "for a port of this host that no socket of it wants so: the kernel would bring it back") \
+  X(uplink_refused, "the kernel refused to send it")                                                           \
+  X(uplink_own_copy, "a copy, looped by the kernel, of what was delivered here already")                       \
+  X(uplink_overflow, "the kernel's receive queue was full before the host took it")                            \
   /* link layer */                                                                                             \
   X(ethernet_truncated, "fewer bytes than an Ethernet header")                                                 \
   X(ethernet_not_for_us, "the destination MAC address is another host's")                                      \

@@ -171,6 +171,13 @@ void emit_options(std::span<const std::byte> options, std::span<std::byte> packe
   return first > 0x45 && first <= 0x4f && total >= ipv4_header_size && total <= bytes.size();
 }
 
+// On its way out of a host that shares the kernel's addresses no packet needs an identification: the kernel gives it one. The field tells the
+// kernel's side how the socket wants it sent.
+namespace guest_note {
+inline constexpr std::uint16_t discovery = 0x7;  // IP_MTU_DISCOVER
+inline constexpr std::uint16_t no_loop = 0x8;    // IP_MULTICAST_LOOP is off
+}  // namespace guest_note
+
 // Another identification in a header that is whole.
 inline void set_ipv4_id(std::span<std::byte> packet, std::uint16_t id) {
   store_be16(packet, 10, update_checksum(load_be16(packet, 10), load_be16(packet, 4), id));

@@ -108,7 +108,7 @@ TEST_F(Guest, HandsOverWhatNoSocketHereWants) {
   ASSERT_TRUE(ipv4.has_value());
   EXPECT_EQ(ipv4->dst, ip("192.0.2.1"));
   EXPECT_TRUE(wire::parse_udp(ipv4->info(), ipv4->payload, wire::ZeroChecksum::refused).has_value());
-  EXPECT_EQ(note_of(packets[0]) & stack::GuestNote::discovery, static_cast<unsigned>(stack::Fragmentation::want));
+  EXPECT_EQ(note_of(packets[0]) & wire::guest_note::discovery, static_cast<unsigned>(stack::Fragmentation::want));
   EXPECT_EQ(client.take_error(), 0);
 }
 
@@ -151,11 +151,11 @@ TEST_F(Guest, LeavesFragmentingToTheKernel) {
   ASSERT_EQ(packets.size(), 2u);
   EXPECT_EQ(packets[0].size(), 60028u);
   EXPECT_EQ(note_of(packets[0]), 1u);
-  EXPECT_EQ(note_of(packets[1]) & stack::GuestNote::discovery, 0u);
+  EXPECT_EQ(note_of(packets[1]) & wire::guest_note::discovery, 0u);
   client.options().fragmentation = stack::Fragmentation::refuse;
   EXPECT_EQ(client.send(large, "192.0.2.9:53").error().code, EMSGSIZE);
   ASSERT_TRUE(client.send("small", "192.0.2.9:53"));
-  EXPECT_EQ(note_of(leaving(eth).at(0)) & stack::GuestNote::discovery, 2u);
+  EXPECT_EQ(note_of(leaving(eth).at(0)) & wire::guest_note::discovery, 2u);
 }
 
 // Groups are the kernel's to announce; our own copy is looped here, and the packet says whether the kernel is to loop one.
@@ -172,8 +172,8 @@ TEST_F(Guest, JoinsGroupsThroughTheKernel) {
   ASSERT_TRUE(client.send("others", "239.1.2.3:53"));
   const auto packets = leaving(eth);
   ASSERT_EQ(packets.size(), 2u);
-  EXPECT_EQ(note_of(packets[0]) & stack::GuestNote::no_loop, 0u);
-  EXPECT_NE(note_of(packets[1]) & stack::GuestNote::no_loop, 0u);
+  EXPECT_EQ(note_of(packets[0]) & wire::guest_note::no_loop, 0u);
+  EXPECT_NE(note_of(packets[1]) & wire::guest_note::no_loop, 0u);
   EXPECT_FALSE(member.receive());
   ASSERT_TRUE(member.leave("239.1.2.3", eth));
   EXPECT_TRUE(groups["239.1.2.3%3000"].is_nothing());

@@ -1,0 +1,377 @@
+#include "link/uplink.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "wire/icmp4.h"
+#include "wire/ipv4.h"
+#include "wire/udp.h"
+
+namespace gannet::link {
+namespace {
+
+constexpr std::uint32_t lo = 1;
+const IpAddress here = IpAddress::ipv4(127, 0, 0, 1);
+const IpAddress any = IpAddress::any(Family::ipv4);
+
+// An outside program's socket.
+class Outside {
+ public:
+  explicit Outside(const IpAddress& ip = here, std::uint16_t port = 0, bool shared = false) : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    set(SOL_SOCKET, SO_BROADCAST, 1);
+    if (shared) set(SOL_SOCKET, SO_REUSEADDR, 1);
+    const sockaddr_in name = to_sockaddr({ip, port});
+    bound = ::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+    sockaddr_in actual{};
+    socklen_t size = sizeof actual;
+    ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&actual), &size);
+    address = to_address(actual);
+  }
+  void set(int level, int name, int value) { ::setsockopt(fd_.get(), level, name, &value, sizeof value); }
+  bool send(std::string_view data, const Address& to) {
+    const sockaddr_in name = to_sockaddr(to);
+    return ::sendto(fd_.get(), data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&name), sizeof name) ==
+           static_cast<ssize_t>(data.size());
+  }
+  std::optional<std::string> receive(int patience = 2000) {
+    pollfd wait{fd_.get(), POLLIN, 0};
+    if (::poll(&wait, 1, patience) != 1) return std::nullopt;
+    std::string data(65536, '\0');
+    sockaddr_in name{};
+    std::array<char, 256> control{};
+    iovec piece{data.data(), data.size()};
+    msghdr message{};
+    message.msg_name = &name;
+    message.msg_namelen = sizeof name;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(fd_.get(), &message, 0);
+    if (size < 0) return std::nullopt;
+    from = to_address(name);
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+      if (part->cmsg_type == IP_TTL) std::memcpy(&ttl, CMSG_DATA(part), sizeof ttl);
+      if (part->cmsg_type == IP_TOS) tos = *CMSG_DATA(part);
+    }
+    data.resize(static_cast<std::size_t>(size));
+    return data;
+  }
+
+  Address address, from;
+  bool bound = false;
+  int ttl = 0, tos = 0;
+
+ private:
+  Fd fd_;
+};
+
+struct Arrived {
+  wire::Ipv4 ipv4;
+  std::vector<std::byte> bytes;
+  std::string data;  // of a UDP datagram
+  std::uint16_t src_port = 0, dst_port = 0;
+};
+
+class UplinkOnLoopback : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    uplink = Uplink::create({.waiting = 4096, .key = {1, 2}}).value();
+    face = uplink->open_face(lo, "lo", 65535).value();
+  }
+  ~UplinkOnLoopback() override {
+    face.reset();
+    EXPECT_TRUE(pools.full());
+  }
+
+  Frame packet(const Address& src, const Address& dst, std::string_view data, wire::Ipv4Header header = {.id = 1}) {
+    Frame frame = pools.allocate(28 + data.size());
+    frame.resize(28 + data.size());
+    std::memcpy(frame.bytes().data() + 28, data.data(), data.size());
+    wire::emit_udp(src.ip, dst.ip, src.port, dst.port, frame.bytes().subspan(20));
+    header.src = src.ip;
+    header.dst = dst.ip;
+    header.protocol = wire::protocol_udp;
+    wire::emit_ipv4(header, frame.bytes());
+    return frame;
+  }
+  std::size_t send(const Address& src, const Address& dst, std::string_view data, const wire::Ipv4Header& header = {.id = 1}) {
+    Frame frame = packet(src, dst, data, header);
+    return face->send(std::span(&frame, 1), now);
+  }
+  // The next packet, as soon as the face says that there is one.
+  std::optional<Arrived> receive(int patience = 2000) {
+    if (ready.empty()) take(patience);
+    if (ready.empty()) return std::nullopt;
+    Arrived first = std::move(ready.front());
+    ready.erase(ready.begin());
+    return first;
+  }
+  void take(int patience) {
+    constexpr int step = 20;
+    for (int waited = 0; ready.empty() && waited < patience; waited += step) {
+      pollfd wait{face->fd(), POLLIN, 0};
+      ::poll(&wait, 1, step);
+      std::array<Frame, batch_size> frames;
+      const std::size_t count = face->receive(frames, pools, now);
+      for (Frame& frame : std::span(frames).first(count)) {
+        Arrived& one = ready.emplace_back();
+        one.bytes.assign(frame.bytes().begin(), frame.bytes().end());
+        const auto ipv4 = wire::parse_ipv4(one.bytes);
+        ASSERT_TRUE(ipv4);
+        one.ipv4 = *ipv4;
+        if (ipv4->protocol != wire::protocol_udp) continue;
+        const auto udp = wire::parse_udp(ipv4->info(), ipv4->payload, wire::ZeroChecksum::refused);
+        ASSERT_TRUE(udp);
+        one.src_port = udp->src_port;
+        one.dst_port = udp->dst_port;
+        one.data.assign(reinterpret_cast<const char*>(udp->user_data.data()), udp->user_data.size());
+      }
+    }
+  }
+  // A port that the host has claimed.
+  Address claim(const IpAddress& ip = here, bool shared = false) {
+    for (int i = 0; i < 100; ++i) {
+      const Address local{ip, Outside(ip).address.port};
+      if (uplink->claim(local, shared, false)) return local;
+    }
+    return {};
+  }
+  std::uint64_t dropped(Drop reason) const { return face->counters().drops[static_cast<std::size_t>(reason)].value(); }
+
+  FramePools pools = FramePools::create(512, 64).value();
+  std::shared_ptr<Uplink> uplink;
+  std::unique_ptr<Link> face;
+  std::vector<Arrived> ready;
+  Time now{std::chrono::hours(1)};
+};
+
+TEST_F(UplinkOnLoopback, CarriesBothWays) {
+  const Address local = claim();
+  Outside program;
+  ASSERT_EQ(send(local, program.address, "to the outside"), 1u);
+  EXPECT_EQ(program.receive(), "to the outside");
+  EXPECT_EQ(program.from, local);
+  ASSERT_TRUE(program.send("to us", local));
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->data, "to us");
+  EXPECT_EQ(got->ipv4.src, here);
+  EXPECT_EQ(got->ipv4.dst, local.ip);
+  EXPECT_EQ(got->src_port, program.address.port);
+  EXPECT_EQ(got->dst_port, local.port);
+}
+
+// From a wildcard the source is the packet's, and an arrival says to which address it came.
+TEST_F(UplinkOnLoopback, KeepsAddressesOfAWildcard) {
+  const Address local = claim(any);
+  Outside program;
+  ASSERT_EQ(send({IpAddress::ipv4(127, 0, 0, 9), local.port}, program.address, "from another"), 1u);
+  EXPECT_EQ(program.receive(), "from another");
+  EXPECT_EQ(program.from.ip, IpAddress::ipv4(127, 0, 0, 9));
+  ASSERT_TRUE(program.send("to another", {IpAddress::ipv4(127, 0, 0, 8), local.port}));
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->ipv4.dst, IpAddress::ipv4(127, 0, 0, 8));
+}
+
+TEST_F(UplinkOnLoopback, CarriesTtlAndTosBothWays) {
+  const Address local = claim();
+  Outside program;
+  program.set(IPPROTO_IP, IP_RECVTTL, 1);
+  program.set(IPPROTO_IP, IP_RECVTOS, 1);
+  ASSERT_EQ(send(local, program.address, "x", {.ttl = 17, .tos = 0x2e << 2 | 1, .id = 1}), 1u);
+  ASSERT_TRUE(program.receive());
+  EXPECT_EQ(program.ttl, 17);
+  EXPECT_EQ(program.tos, 0x2e << 2 | 1);
+  program.set(IPPROTO_IP, IP_TTL, 33);
+  program.set(IPPROTO_IP, IP_TOS, 0x28);
+  ASSERT_TRUE(program.send("y", local));
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->ipv4.ttl, 33);
+  EXPECT_EQ(got->ipv4.tos, 0x28);
+}
+
+TEST_F(UplinkOnLoopback, CarriesEverySize) {
+  const Address local = claim();
+  Outside program;
+  for (const std::size_t size : {0u, 1u, 1800u, 1900u, 2048u, 30000u, 65507u}) {
+    const std::string data(size, static_cast<char>('a' + size % 26));
+    ASSERT_EQ(send(local, program.address, data), 1u);
+    EXPECT_EQ(program.receive(), data) << size;
+    ASSERT_TRUE(program.send(data, local));
+    const auto got = receive();
+    ASSERT_TRUE(got) << size;
+    EXPECT_EQ(got->data, data) << size;
+  }
+}
+
+// A batch of several sockets and destinations goes out in its order.
+TEST_F(UplinkOnLoopback, SendsBatches) {
+  const Address one = claim(), other = claim();
+  Outside program;
+  std::vector<Frame> frames;
+  for (int i = 0; i < 100; ++i) frames.push_back(packet(i % 10 < 5 ? one : other, program.address, std::to_string(i)));
+  ASSERT_EQ(face->send(frames, now), 100u);
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(program.receive(), std::to_string(i)) << dropped(Drop::uplink_refused) << dropped(Drop::uplink_no_claim);
+}
+
+TEST_F(UplinkOnLoopback, PortsAreTheMachines) {
+  const Address local = claim();
+  EXPECT_FALSE(Outside(here, local.port).bound);
+  Outside program;
+  EXPECT_EQ(uplink->claim(program.address, false, false).error().code, EADDRINUSE);
+  EXPECT_EQ(uplink->claim({IpAddress::ipv4(192, 0, 2, 1), local.port}, false, false).error().code, EADDRNOTAVAIL);
+  ASSERT_TRUE(uplink->claim(local, false, false));  // a second socket of ours
+  EXPECT_EQ(uplink->socket_count(), 1u);
+  uplink->release(local);
+  EXPECT_FALSE(Outside(here, local.port).bound);
+  uplink->release(local);
+  EXPECT_TRUE(Outside(here, local.port).bound);
+  EXPECT_EQ(uplink->socket_count(), 0u);
+}
+
+// Nobody listens: the kernel's word for it arrives as the ICMP message that it was.
+TEST_F(UplinkOnLoopback, TellsOfClosedPorts) {
+  const Address local = claim(any);
+  const Address closed = Outside().address;
+  ASSERT_EQ(send({here, local.port}, closed, "anybody?"), 1u);
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  ASSERT_EQ(got->ipv4.protocol, wire::protocol_icmp);
+  EXPECT_EQ(got->ipv4.dst, here);
+  const auto icmp = wire::parse_icmp4(got->ipv4.payload);
+  ASSERT_TRUE(icmp);
+  EXPECT_EQ(icmp->type, wire::Icmp4Type::unreachable);
+  EXPECT_EQ(icmp->code, wire::unreachable_code::port);
+  const auto quote = wire::parse_quote(*icmp);
+  ASSERT_TRUE(quote);
+  EXPECT_EQ(quote->src, here);
+  EXPECT_EQ(quote->dst, here);
+  EXPECT_EQ(quote->src_port(), local.port);
+  EXPECT_EQ(quote->dst_port(), closed.port);
+}
+
+// The kernel reports an old error at the next send, to whomever it goes: that one goes all the same.
+TEST_F(UplinkOnLoopback, AnOldErrorCostsNoDatagram) {
+  const Address local = claim();
+  const Address closed = Outside().address;
+  Outside program;
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(send(local, closed, "lost"), 1u);
+    ASSERT_EQ(send(local, program.address, std::to_string(i)), 1u);
+    ASSERT_EQ(program.receive(), std::to_string(i)) << dropped(Drop::uplink_refused) << dropped(Drop::uplink_no_claim);
+  }
+  EXPECT_EQ(dropped(Drop::uplink_refused), 0u);
+  std::size_t errors = 0;
+  while (receive(50)) ++errors;
+  EXPECT_EQ(errors, 20u);
+}
+
+// It would come back, and never to its sender's peer.
+TEST_F(UplinkOnLoopback, KeepsWhatIsForItsOwnPorts) {
+  const Address one = claim(), other = claim(any);
+  ASSERT_EQ(send(one, {here, other.port}, "for nobody"), 1u);
+  EXPECT_EQ(dropped(Drop::uplink_held_port), 1u);
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->ipv4.protocol, wire::protocol_icmp);
+  EXPECT_FALSE(receive(50));
+}
+
+TEST_F(UplinkOnLoopback, SendsOnlyWhatWasClaimed) {
+  Outside program;
+  const Address free = Outside().address;
+  EXPECT_EQ(send(free, program.address, "from nowhere"), 1u);
+  EXPECT_EQ(dropped(Drop::uplink_no_claim), 1u);
+  Frame broken = packet(free, program.address, "x");
+  broken.bytes()[0] = std::byte{0x55};
+  EXPECT_EQ(face->send(std::span(&broken, 1), now), 1u);
+  EXPECT_FALSE(program.receive(50));
+}
+
+// What the kernel loops of a broadcast of ours was delivered here already; what others send is heard, once, also where a wildcard and a bound socket
+// share the port.
+TEST_F(UplinkOnLoopback, HearsABroadcastOnce) {
+  const IpAddress all = IpAddress::ipv4(127, 255, 255, 255);
+  const Address local = claim(any, true);
+  ASSERT_TRUE(uplink->claim({all, local.port}, true, false));
+  Outside program(any, local.port, true), sender;
+  ASSERT_EQ(send({here, local.port}, {all, local.port}, "ours"), 1u);
+  EXPECT_EQ(program.receive(), "ours");
+  ASSERT_TRUE(sender.send("theirs", {all, local.port}));
+  auto got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->data, "theirs");
+  EXPECT_EQ(got->ipv4.dst, all);
+  EXPECT_FALSE(receive(50));
+  EXPECT_EQ(dropped(Drop::uplink_own_copy), 3u);  // two of ours, one of theirs
+  // Another program on the port that we share is another's all the same.
+  ASSERT_TRUE(program.send("theirs too", {all, local.port}));
+  got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->data, "theirs too");
+}
+
+TEST_F(UplinkOnLoopback, JoinsGroups) {
+  const IpAddress group = IpAddress::ipv4(239, 1, 2, 3);
+  const Address local = claim(any);
+  Outside sender;
+  sender.set(IPPROTO_IP, IP_MULTICAST_IF, static_cast<int>(htonl(INADDR_LOOPBACK)));
+  ASSERT_TRUE(sender.send("too early", {group, local.port}));
+  ASSERT_TRUE(uplink->update_group(group, lo, true, {}));
+  ASSERT_TRUE(sender.send("heard", {group, local.port}));
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->data, "heard");
+  EXPECT_EQ(got->ipv4.dst, group);
+  const std::array sources{IpAddress::ipv4(127, 0, 0, 7)};
+  ASSERT_TRUE(uplink->update_group(group, lo, false, sources));
+  ASSERT_TRUE(sender.send("not from there", {group, local.port}));
+  EXPECT_FALSE(receive(50));
+  ASSERT_TRUE(uplink->update_group(group, lo, false, {}));
+  EXPECT_EQ(uplink->update_group(group, 30000, true, {}).error().code, ENODEV);
+  for (std::uint8_t i = 0; i < 50; ++i) ASSERT_TRUE(uplink->update_group(IpAddress::ipv4(239, 9, 9, i), lo, true, {})) << int{i};
+}
+
+TEST_F(UplinkOnLoopback, CountsWhatTheKernelHadNoRoomFor) {
+  const Address local = claim();
+  Outside program;
+  const std::string data(60000, 'x');
+  for (int i = 0; i < 400; ++i) program.send(data, local);
+  std::size_t got = 0;
+  while (receive(50)) ++got;
+  // The count comes with the next datagram.
+  ASSERT_TRUE(program.send("last", local));
+  const auto last = receive();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->data, "last");
+  EXPECT_EQ(got + dropped(Drop::uplink_overflow), 400u);
+  EXPECT_LT(got, 400u);
+}
+
+// Without a frame a datagram is lost for that reason, and the next is not.
+TEST_F(UplinkOnLoopback, CountsWhatFindsNoFrame) {
+  const Address local = claim();
+  Outside program;
+  std::vector<Frame> all;
+  while (Frame frame = pools.small->allocate()) all.push_back(std::move(frame));
+  ASSERT_TRUE(program.send("lost", local));
+  EXPECT_FALSE(receive(50));
+  EXPECT_EQ(dropped(Drop::no_frame), 1u);
+  all.clear();
+  ASSERT_TRUE(program.send("kept", local));
+  EXPECT_EQ(receive()->data, "kept");
+}
+
+}  // namespace
+}  // namespace gannet::link
