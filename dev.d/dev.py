@@ -22,8 +22,9 @@ def bench(options):
     with stdout_to_stderr() if json else nullcontext():
         need("bench")
         build.build("release")
-    if (ROOT / "bench/run.py").exists():  # knows which programs to run, how, and what to compare
-        return run([PYTHON, "-B", "bench/run.py", *json])
+    script = "bench/run/run.py" if options.what == "run" else "bench/run.py"
+    if (ROOT / script).exists():  # knows which programs to run, how, and what to compare
+        return run([PYTHON, "-B", script, *json])
     programs = sorted(path for path in (BUILD / "release/bench").iterdir() if path.is_file() and os.access(path, os.X_OK))
     return max((run([program, *(["--benchmark_format=json"] if json else [])]) for program in programs), default=FAILED)
 
@@ -89,7 +90,9 @@ def parser():
     fuzzing.add_argument("--list", action="store_true", help="name the targets")
 
     add("netns", "a shell, or a command, in a network namespace of its own", netns, usage="./dev netns [COMMAND ...]")
-    add("bench", "build release and measure: instructions and nanoseconds per datagram", bench).add_argument("--json", action="store_true")
+    measure = add("bench", "build release and measure: instructions and nanoseconds per datagram; `bench run`: programs under `gannet run`, beside the kernel", bench)
+    measure.add_argument("what", nargs="?", choices=["memory", "run"], default="memory", help="memory: frames in memory (default); run: whole programs")
+    measure.add_argument("--json", action="store_true")
     add("ci", "what must hold before anything lands: test, then check", ci)
     add("format", "put all sources into the house format", format_sources)
     return main
