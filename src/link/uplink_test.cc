@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -21,6 +23,16 @@ namespace {
 constexpr std::uint32_t lo = 1;
 const IpAddress here = IpAddress::ipv4(127, 0, 0, 1);
 const IpAddress any = IpAddress::any(Family::ipv4);
+
+// Other tests of this process may have moved it into a network namespace of its own, where nothing is up yet.
+void raise_loopback() {
+  const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  ::ioctl(fd.get(), SIOCGIFFLAGS, &request);
+  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+  ::ioctl(fd.get(), SIOCSIFFLAGS, &request);
+}
 
 // An outside program's socket.
 class Outside {
@@ -84,6 +96,7 @@ struct Arrived {
 class UplinkOnLoopback : public ::testing::Test {
  protected:
   void SetUp() override {
+    raise_loopback();
     uplink = Uplink::create({.waiting = 4096, .key = {1, 2}}).value();
     face = uplink->open_face(lo, "lo", 65535).value();
   }
