@@ -115,7 +115,8 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span
   }
   for (;;) {
     const std::size_t sent = client_.send(slots.first(count));
-    if (is_over()) return failure(Call::send, over_code());
+    // Who gets the datagram may close this very socket at once, from another thread: it was sent all the same.
+    if (is_over() && (sent == 0 || over_code() == ENETDOWN)) return failure(Call::send, over_code());
     if (sent != 0) {
       attachment_->run();
       return sent;

@@ -3,13 +3,10 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
-import unittest
 
-import gannet
-from gannet import GANNET, PATIENCE, Command, events, run, skip
+from gannet import PATIENCE, Command, run
+from programs import PYTHON, Programs, main, result_of, under
 
 ECHO_SERVER = """
 import socket
@@ -103,50 +100,11 @@ def source(text, port=0):
     return text.replace("PORT", str(port))
 
 
-def status():
-    code, output, complaint = run("hub", "status", "--json")
-    assert code == 0, complaint
-    return events(output)[0]
-
-
-def under(*program, via="none"):
-    return [GANNET.resolve(), "run", "--via", via, "--", *program]
-
-
-def result_of(command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **more)
-    return done.returncode, done.stdout, done.stderr
-
-
-class Run(Command):
-    def setUp(self):
-        # Keeps the hub, and so its counters, between the programs.
-        self.keeper = subprocess.Popen(under("sleep", "600"))
-        self.addCleanup(self.end, self.keeper)
-        for _ in range(PATIENCE * 20):
-            if run("hub", "status")[0] == 0:
-                break
-        self.before = status()
-
-    def end(self, process):
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
-        if process.stdout:
-            process.stdout.close()
-
-    def start(self, *program):
-        process = subprocess.Popen(under(*program), stdout=subprocess.PIPE, text=True)
-        self.addCleanup(self.end, process)
-        return process
-
-    def carried(self):
-        after = status()
-        return after["datagrams_out"] - self.before["datagrams_out"], after["datagrams_in"] - self.before["datagrams_in"]
-
+class Run(Programs):
     def test_pythons_echo(self):
-        server = self.start("/usr/bin/python3", "-c", source(ECHO_SERVER, 65433))
+        server = self.start(PYTHON, "-c", source(ECHO_SERVER, 65433))
         self.assertEqual(server.stdout.readline(), "ready\n")
-        self.assertEqual(result_of(under("/usr/bin/python3", "-c", source(ECHO_CLIENT, 65433))), (0, "Hello, UDP server!\n", ""))
+        self.assertEqual(result_of(under(PYTHON, "-c", source(ECHO_CLIENT, 65433))), (0, "Hello, UDP server!\n", ""))
         self.assertEqual(self.carried(), (2, 2))
 
     def test_netcat(self):
@@ -163,13 +121,13 @@ class Run(Command):
         self.assertEqual(reply, "hi\n")
 
     def test_every_way_of_waiting(self):
-        self.assertEqual(result_of(under("/usr/bin/python3", "-c", WAITS)), (0, "waited\n", ""))
+        self.assertEqual(result_of(under(PYTHON, "-c", WAITS)), (0, "waited\n", ""))
         self.assertEqual(self.carried(), (3, 3))
 
     def test_calls_say_what_linux_says(self):
-        kernel = result_of(["/usr/bin/python3", "-c", SEMANTICS])
+        kernel = result_of([PYTHON, "-c", SEMANTICS])
         self.assertEqual(kernel[0], 0, kernel[2])
-        ours = result_of(under("/usr/bin/python3", "-c", SEMANTICS))
+        ours = result_of(under(PYTHON, "-c", SEMANTICS))
         self.assertEqual(ours[1].splitlines(), kernel[1].splitlines(), ours[2])
         self.assertEqual(ours[0], 0, ours[2])
         self.assertGreater(self.carried()[0], 5)
@@ -179,7 +137,7 @@ class Run(Command):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
             outside.bind(("127.0.0.1", 0))
             outside.settimeout(0.2)
-            code, _, complaint = result_of(under("/usr/bin/python3", "-c", f"""
+            code, _, complaint = result_of(under(PYTHON, "-c", f"""
 import socket
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", {outside.getsockname()[1]}))"""))
             self.assertEqual((code, complaint), (0, ""))
@@ -195,7 +153,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", {out
         self.assertEqual(process.wait(PATIENCE), 9)
 
     def test_hub_goes_down(self):
-        client = self.start("/usr/bin/python3", "-c", """
+        client = self.start(PYTHON, "-c", """
 import errno, socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print("ready", flush=True)
 try: s.recv(10)
@@ -232,11 +190,4 @@ class Refusals(Command):
 
 
 if __name__ == "__main__":
-    gannet.require_gannet()
-    if not (GANNET.resolve().parent / "libgannet-preload.so").exists():
-        skip("libgannet-preload.so was not built")
-    # A hub of this test's own, beside one that its user may have.
-    os.environ["GANNET_SESSION"] = f"run-test-{os.getpid()}"
-    tests = unittest.main(verbosity=1, exit=False)
-    run("hub", "down")
-    sys.exit(not tests.result.wasSuccessful())
+    main()

@@ -1,0 +1,73 @@
+"""What the tests of `gannet run` share: programs under a hub of the test's own, whose counters tell what our stack carried."""
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+import gannet
+from gannet import GANNET, PATIENCE, Command, events, run, skip
+
+PYTHON = "/usr/bin/python3"  # Debian's; the one in PATH may be another
+
+
+def status():
+    code, output, complaint = run("hub", "status", "--json")
+    assert code == 0, complaint
+    return events(output)[0]
+
+
+def under(*program, via="none"):
+    return [GANNET.resolve(), "run", "--via", via, "--", *program]
+
+
+def result_of(command, **more):
+    more = {"timeout": PATIENCE, "text": True, **more}
+    done = subprocess.run(command, capture_output=True, check=False, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Programs(Command):
+    def setUp(self):
+        # Keeps the hub, and so its counters, between the programs.
+        self.keeper = subprocess.Popen(under("sleep", "600"))
+        self.addCleanup(self.end, self.keeper)
+        self.wait_until(lambda: run("hub", "status")[0] == 0)
+        self.before = status()
+
+    def wait_until(self, true):
+        end = time.monotonic() + PATIENCE
+        while not true():
+            self.assertLess(time.monotonic(), end, "it did not happen in time")
+            time.sleep(0.05)
+
+    def end(self, process):
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                pipe.close()
+
+    def start(self, *program, **more):
+        process = subprocess.Popen(under(*program), **{"stdout": subprocess.PIPE, "text": True, **more})
+        self.addCleanup(self.end, process)
+        return process
+
+    def carried(self):
+        """How many datagrams our stack has sent and received since the test began."""
+        after = status()
+        return after["datagrams_out"] - self.before["datagrams_out"], after["datagrams_in"] - self.before["datagrams_in"]
+
+
+def main():
+    gannet.require_gannet()
+    if not (GANNET.resolve().parent / "libgannet-preload.so").exists():
+        skip("libgannet-preload.so was not built")
+    # A hub of this test's own, beside one that its user may have.
+    os.environ["GANNET_SESSION"] = f"{os.path.basename(sys.argv[0])}-{os.getpid()}"
+    tests = unittest.main(module="__main__", verbosity=1, exit=False)
+    run("hub", "down")
+    sys.exit(not tests.result.wasSuccessful())
