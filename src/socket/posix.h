@@ -73,7 +73,9 @@ class PosixSocket {
   Result<void> set_wanted(int fd, int level, int name, bool on);
   Result<void> set_table_option(int fd, Option option, int value);
   Result<int> get_table_option(int fd, Option option);
+  Result<void> get_memory(int fd, void* value, socklen_t* size);
   Result<void> set_group_option(int fd, int name, std::span<const std::byte> value);
+  Result<void> set_multicast_interface(StackSocket& stack, std::span<const std::byte> value);
   [[nodiscard]] std::optional<int> wanted_value(int level, int name) const;
 
   const Attach attach_;

@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <optional>
 #include <span>
 
 #include <gannet/address.h>
@@ -16,6 +18,15 @@
 #include <gannet/socket.h>
 
 namespace gannet::socket {
+
+// The structure that an option's bytes are, where there are enough of them.
+template <class T>
+std::optional<T> read_as(std::span<const std::byte> data) {
+  if (data.size() < sizeof(T)) return std::nullopt;
+  T value;
+  std::memcpy(&value, data.data(), sizeof value);
+  return value;
+}
 
 IpAddress parse_ip(const in_addr& raw);
 // A sockaddr_in of the program's. EINVAL: too short; EAFNOSUPPORT: of another family. AF_UNSPEC passes for AF_INET where Linux lets it.

@@ -1,7 +1,8 @@
 // PosixSocket's options: setsockopt(2) and getsockopt(2) as Linux reads and writes them.
 //
 // Most are rows of the table of options. The rest is here: what a program wants to be told (Wanted), what the descriptor itself keeps (time-outs),
-// groups, and what only identifies the socket.
+// and what only identifies the socket; groups are in posix_groups.cc.
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <sys/time.h>
 
@@ -16,14 +17,6 @@ namespace gannet::socket {
 namespace {
 
 using Timestamp = Wanted::Timestamp;
-
-template <class T>
-std::optional<T> read_as(std::span<const std::byte> data) {
-  if (data.size() < sizeof(T)) return std::nullopt;
-  T value;
-  std::memcpy(&value, data.data(), sizeof value);
-  return value;
-}
 
 // IP options take an int or a single byte, all others an int.
 std::optional<int> number_in(int level, std::span<const std::byte> data) {
@@ -94,6 +87,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
   if (const auto number = identity(level, name)) return give(*number, value, size);
   if (const auto number = wanted_value(level, name)) return give(*number, value, size);
   if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{multicast_address_.load(std::memory_order_relaxed)}, value, size);
+  if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
   const OptionRow* row = find_row(level, name);
   if (row == nullptr) return Error{ENOPROTOOPT};
   const auto number = get_table_option(fd, row->option);
@@ -168,47 +162,16 @@ Result<int> PosixSocket::get_table_option(int fd, Option option) {
   return (*stack)->get(option);
 }
 
-Result<void> PosixSocket::set_group_option(int fd, int name, std::span<const std::byte> value) {
-  const bool plain = name == IP_MULTICAST_IF || name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP;
-  const bool with_source = name >= IP_UNBLOCK_SOURCE && name <= IP_DROP_SOURCE_MEMBERSHIP;
-  if (!plain && !with_source) return Error{ENOPROTOOPT};
-  const auto opened = attached(fd);
-  if (!opened) return opened.error();
-  StackSocket& stack = **opened;
-  const auto interface_of = [&](const in_addr& own) -> Result<std::uint32_t> {
-    if (own.s_addr == 0) return 0u;
-    const std::uint32_t found = stack.host().interface_of(parse_ip(own));
-    return found != 0 ? Result<std::uint32_t>(found) : Error{name == IP_MULTICAST_IF ? EADDRNOTAVAIL : ENODEV};
-  };
-  if (with_source) {
-    const auto request = read_as<ip_mreq_source>(value);
-    if (!request) return Error{EINVAL};
-    const auto interface = interface_of(request->imr_interface);
-    if (!interface) return interface.error();
-    const auto kind = name == IP_ADD_SOURCE_MEMBERSHIP    ? Membership::join_source
-                      : name == IP_DROP_SOURCE_MEMBERSHIP ? Membership::leave_source
-                      : name == IP_BLOCK_SOURCE           ? Membership::block_source
-                                                          : Membership::unblock_source;
-    return stack.change_membership(kind, parse_ip(request->imr_multiaddr), parse_ip(request->imr_sourceaddr), *interface);
+// SO_MEMINFO: the limits, and how many datagrams found no room. What is queued is not counted here.
+Result<void> PosixSocket::get_memory(int fd, void* value, socklen_t* size) {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+  for (const auto& [at, option] : {std::pair{SK_MEMINFO_RCVBUF, Option::receive_buffer}, std::pair{SK_MEMINFO_SNDBUF, Option::send_buffer},
+                                   std::pair{SK_MEMINFO_DROPS, Option::overflow_count}}) {
+    const auto number = get_table_option(fd, option);
+    if (!number) return number.error();
+    memory[at] = static_cast<std::uint32_t>(*number);
   }
-  // An ip_mreqn, an ip_mreq, or for IP_MULTICAST_IF an address alone.
-  ip_mreqn request{};
-  if (value.size() >= sizeof(ip_mreq)) {
-    std::memcpy(&request, value.data(), std::min(value.size(), sizeof request));
-  } else if (name == IP_MULTICAST_IF && value.size() >= sizeof(in_addr)) {
-    std::memcpy(&request.imr_address, value.data(), sizeof request.imr_address);
-  } else {
-    return Error{EINVAL};
-  }
-  const auto interface =
-      request.imr_ifindex != 0 ? Result<std::uint32_t>(static_cast<std::uint32_t>(request.imr_ifindex)) : interface_of(request.imr_address);
-  if (!interface) return interface.error();
-  if (name != IP_MULTICAST_IF) {
-    return stack.change_membership(name == IP_ADD_MEMBERSHIP ? Membership::join : Membership::leave, parse_ip(request.imr_multiaddr), {}, *interface);
-  }
-  const auto done = stack.set_multicast_interface(*interface);
-  if (done) multicast_address_ = request.imr_address.s_addr;
-  return done;
+  return give(memory, value, size);
 }
 
 }  // namespace gannet::socket
