@@ -1,6 +1,7 @@
 #include "hub/client.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -59,7 +60,7 @@ Result<void> connect(const HubAddress& hub, int fd) {
   if (code != 0) return Error{code, "no hub of yours runs here"};
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) {
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != hub.user.value_or(::geteuid())) {
     return Error{EPERM, "another user has taken the name of your hub"};
   }
   return {};
@@ -71,10 +72,18 @@ struct Opened {
   socket::StackSocket::Parts parts;
 };
 
-Result<Opened> open(int fd, int receive_errors) {
+ProcessName own_name() {
+  ProcessName name{};
+  ::prctl(PR_GET_NAME, name.data());
+  return name;
+}
+
+Result<Opened> open(const HubAddress& hub, int fd, int receive_errors) {
   engine::Bell::prepare(fd);
   Request request;
   request.kind = Request::Kind::open;
+  request.program = hub.program;
+  request.name = own_name();
   request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = receive_errors};
   if (const auto sent = send(fd, request); !sent) return Error{ENETDOWN, "the hub is gone"};
   auto received = receive_reply(fd, answer_time);
@@ -101,20 +110,22 @@ Result<Fd> connect(const HubAddress& hub) {
   return fd;
 }
 
-namespace {
-
-Result<ReceivedReply> ask_for_all(const HubAddress& hub, const Request& request) {
-  const auto fd = connect(hub);
+Result<ReceivedReply> ask(const HubAddress& hub, const Request& request, Fd& connection) {
+  auto fd = connect(hub);
   if (!fd) return fd.error();
   if (const auto sent = send(fd->get(), request); !sent) return Error{ENETDOWN, "the hub is gone"};
   auto received = receive_reply(fd->get(), answer_time);
   if (received && received->reply.error != 0) return Error{received->reply.error};
+  connection = std::move(*fd);
   return received;
 }
 
+namespace {
+
 // Of one that has a socket there.
 Result<ReceivedReply> ask_as_member(const HubAddress& hub, const Request& request) {
-  auto received = ask_for_all(hub, request);
+  Fd connection;
+  auto received = ask(hub, request, connection);
   if (!received && received.error().code == ECONNREFUSED) return Error{ENETDOWN, "the hub is gone"};
   return received;
 }
@@ -122,7 +133,8 @@ Result<ReceivedReply> ask_as_member(const HubAddress& hub, const Request& reques
 }  // namespace
 
 Result<Reply> ask(const HubAddress& hub, const Request& request) {
-  const auto received = ask_for_all(hub, request);
+  Fd connection;
+  const auto received = ask(hub, request, connection);
   if (!received) return received.error();
   return received->reply;
 }
@@ -130,7 +142,7 @@ Result<Reply> ask(const HubAddress& hub, const Request& request) {
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) {
   auto fd = connect(hub);
   if (!fd) return fd.error();
-  auto opened = open(fd->get(), 1);  // as the table of options starts
+  auto opened = open(hub, fd->get(), 1);  // as the table of options starts
   if (!opened) return opened.error();
   opened->parts.attachment = std::make_unique<HubAttachment>(hub, opened->key, std::move(*fd));
   auto socket = std::make_unique<socket::StackSocket>(std::move(opened->parts));
@@ -140,7 +152,7 @@ Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) 
 
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub, int fd) {
   if (const auto connected = connect(hub, fd); !connected) return connected.error();
-  auto opened = open(fd, 0);  // as Linux starts
+  auto opened = open(hub, fd, 0);  // as Linux starts
   if (!opened) return opened.error();
   opened->parts.attachment = std::make_unique<HubAttachment>(hub, opened->key);
   opened->parts.descriptor = fd;

@@ -13,21 +13,19 @@
 #include <gannet/result.h>
 
 #include "base/fd.h"
+#include "hub/address.h"
 #include "hub/protocol.h"
 #include "socket/attachment.h"
 #include "socket/stack_socket.h"
 
 namespace gannet::hub {
 
-// Where a hub listens: a name of Linux's abstract namespace, which is that of the network namespace, and which no chroot hides.
-struct HubAddress {
-  std::string name;
-};
-
 // ECONNREFUSED: no hub is there. EPERM: it is another user's.
 Result<Fd> connect(const HubAddress& hub);
 // One request, and its reply.
 Result<Reply> ask(const HubAddress& hub, const Request& request);
+// The same, with what the reply brings; `connection` stays open.
+Result<ReceivedReply> ask(const HubAddress& hub, const Request& request, Fd& connection);
 // A socket of the hub's host.
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub);
 // One whose descriptor is the caller's, and which lives as long as anybody holds that. `fd` is an AF_UNIX stream socket that nobody connected yet; a

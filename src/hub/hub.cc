@@ -12,6 +12,7 @@
 #include <limits>
 #include <utility>
 
+#include "hub/sheet.h"
 #include "socket/control.h"
 
 namespace gannet::hub {
@@ -38,6 +39,20 @@ Reply refusal(const Error& error) {
   return reply;
 }
 
+// It names a socket or a program by a key, which is checked later: so whoever knows that may ask it.
+bool needs_key(const Request& request) {
+  using Kind = Request::Kind;
+  return request.kind == Kind::open || request.kind == Kind::control || request.kind == Kind::add_send_ring || request.kind == Kind::close;
+}
+
+// For captures and terminals.
+ProcessName printable(ProcessName name) {
+  for (char& c : name) {
+    if (c != '\0' && (c < ' ' || c > '~')) c = '?';
+  }
+  return name;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
@@ -53,6 +68,7 @@ Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
 Hub::Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine)
     : setup_(setup),
       listener_(std::move(listener)),
+      programs_(*engine),
       engine_(std::move(engine)),
       wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       leaves_from_(Clock::now() + setup.linger) {}
@@ -82,6 +98,7 @@ Result<void> Hub::run() {
     if (setup_.linger.count() != 0 && now >= leaves_from_ && leave()) return {};
     waits.assign({{wakeup_.get(), POLLIN, 0}, {listener_.get(), now < accepts_from_ ? short{0} : short{POLLIN}, 0}});
     for (const Visitor& visitor : visitors_) waits.push_back({visitor.fd.get(), POLLIN, 0});
+    for (const Member& member : members_) waits.push_back({member.fd.get(), POLLIN, 0});
     ::poll(waits.data(), waits.size(), patience());
 
     std::uint64_t count = 0;
@@ -90,6 +107,7 @@ Result<void> Hub::run() {
     const auto then = Clock::now();
     if (used) leaves_from_ = then + setup_.linger;  // from the end of the sleep, in which the last socket may have been closed
     std::erase_if(visitors_, [&](Visitor& visitor) { return !serve(visitor) || visitor.until <= then; });
+    std::erase_if(members_, [&](const Member& member) { return !keep(member); });
     accept();
   }
   listener_.reset();
@@ -133,16 +151,16 @@ void Hub::accept() {
     }
     ucred peer{};
     socklen_t size = sizeof peer;
-    const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
-    if (!known || peer.uid != ::geteuid()) {
-      static_cast<void>(send(fd.get(), refusal({EPERM}), {}));
-      continue;
-    }
-    if (visitors_.size() >= setup_.connections) {
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) continue;
+    const bool is_stranger = peer.uid != ::geteuid();
+    // Strangers have a quarter of the places, and for a shorter time: so they cannot keep the others out.
+    const auto strangers = static_cast<std::size_t>(std::ranges::count(visitors_, true, &Visitor::is_stranger));
+    if (visitors_.size() >= setup_.connections || (is_stranger && strangers >= setup_.connections / 4)) {
       static_cast<void>(send(fd.get(), refusal({EAGAIN}), {}));
       continue;
     }
-    Visitor visitor{.fd = std::move(fd), .process = peer.pid, .incoming = {}, .until = Clock::now() + setup_.request_patience};
+    const auto until = Clock::now() + (is_stranger ? setup_.request_patience / 10 : setup_.request_patience);
+    Visitor visitor{.fd = std::move(fd), .process = peer.pid, .is_stranger = is_stranger, .incoming = {}, .until = until};
     if (serve(visitor)) visitors_.push_back(std::move(visitor));
   }
 }
@@ -155,10 +173,23 @@ bool Hub::serve(Visitor& visitor) {
     if (whole.error().code == EPROTO) static_cast<void>(send(visitor.fd.get(), refusal(whole.error()), {}));
     return false;
   }
-  leaves_from_ = Clock::now() + setup_.linger;
-  if (request.kind == Request::Kind::open) {
-    open(visitor, request);
+  if (visitor.is_stranger && !needs_key(request)) {
+    static_cast<void>(send(visitor.fd.get(), refusal({EPERM}), {}));
     return false;
+  }
+  leaves_from_ = Clock::now() + setup_.linger;
+  switch (request.kind) {
+    case Request::Kind::open:
+      open(visitor, request);
+      return false;
+    case Request::Kind::open_program:
+      open_program(visitor, request);
+      return false;
+    case Request::Kind::report_program:
+      report_program(visitor, request);
+      return false;
+    default:
+      break;
   }
   std::shared_ptr<stack::SendMemory> ring;
   auto reply = engine_->call([&] { return carry_out(request, ring); });
@@ -173,7 +204,7 @@ bool Hub::serve(Visitor& visitor) {
 
 // The reply goes first: from the moment that the engine has the connection, what it writes there is the doorbell.
 void Hub::open(Visitor& visitor, const Request& request) {
-  const auto opened = engine_->call([&] { return open_socket(visitor.process, request.control); });
+  const auto opened = engine_->call([&] { return open_socket(visitor, request); });
   if (!opened) {
     static_cast<void>(send(visitor.fd.get(), refusal(opened.error()), {}));
     return;
@@ -192,8 +223,51 @@ void Hub::open(Visitor& visitor, const Request& request) {
   });
 }
 
-Result<Hub::Opened> Hub::open_socket(std::int32_t process, const socket::ControlRequest& first) {
-  if (const auto good = socket::check(first); !good) return good.error();
+void Hub::open_program(Visitor& visitor, const Request& request) {
+  if (members_.size() >= Programs::max_programs) {
+    static_cast<void>(send(visitor.fd.get(), refusal({ENOBUFS}), {}));
+    return;
+  }
+  const auto key = make_key();
+  const auto opened = key ? engine_->call([&] { return programs_.open(*key, request.setup); }) : Result<void>(key.error());
+  if (!opened) {
+    static_cast<void>(send(visitor.fd.get(), refusal(opened.error()), {}));
+    return;
+  }
+  const int fd = engine_->call([&] { return programs_.capture_fd(*key); });
+  Reply reply;
+  reply.key = *key;
+  reply.fds = fd >= 0 ? 1 : 0;
+  static_cast<void>(send(visitor.fd.get(), reply, std::span(&fd, reply.fds)));
+  engine_->call([&] { programs_.forget_capture_fd(*key); });
+  members_.push_back({std::move(visitor.fd), *key});  // where the reply did not arrive, it is gone by the next look
+}
+
+void Hub::report_program(const Visitor& visitor, const Request& request) {
+  const auto report = engine_->call([&] { return programs_.report(request.program); });
+  const auto sheet = report ? write_sheet(std::as_bytes(std::span(&*report, 1))) : Result<Fd>(report.error());
+  if (!sheet) {
+    static_cast<void>(send(visitor.fd.get(), refusal(sheet.error()), {}));
+    return;
+  }
+  Reply reply;
+  reply.fds = 1;
+  const int fd = sheet->get();
+  static_cast<void>(send(visitor.fd.get(), reply, std::span(&fd, 1)));
+}
+
+// It has nothing to say: whatever comes is its end.
+bool Hub::keep(const Member& member) {
+  char byte = 0;
+  if (::recv(member.fd.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  engine_->call([&] { programs_.leave(member.program); });
+  return false;
+}
+
+Result<Hub::Opened> Hub::open_socket(const Visitor& visitor, const Request& request) {
+  const std::int32_t process = visitor.process;
+  if (const auto good = socket::check(request.control); !good) return good.error();
+  if (visitor.is_stranger && !programs_.knows(request.program)) return Error{EPERM, "the hub is another user's"};
   engine_->look_at_bells();
   const auto count = sockets_of_.find(process);
   if (count != sockets_of_.end() && count->second >= setup_.sockets_per_process) {
@@ -204,12 +278,20 @@ Result<Hub::Opened> Hub::open_socket(std::int32_t process, const socket::Control
   const auto endpoint = engine_->open_endpoint();
   if (!endpoint) return endpoint.error();
   auto send = (*endpoint)->add_send_ring();
-  const auto done = socket::carry_out(*engine_, **endpoint, first);
-  if (!send || !done) {
-    engine_->close_endpoint(**endpoint);
-    return send ? done.error() : send.error();
+  const ProcessName name = printable(request.name);
+  auto done = send ? programs_.attach(request.program, **endpoint, {.process = static_cast<std::uint32_t>(process), .name = name}) : send.error();
+  if (done) {
+    const auto set = socket::carry_out(*engine_, **endpoint, request.control);
+    if (!set) {
+      programs_.detach(request.program);
+      done = set.error();
+    }
   }
-  tenants_[*key] = {.endpoint = *endpoint, .process = process};
+  if (!done) {
+    engine_->close_endpoint(**endpoint);
+    return done.error();
+  }
+  tenants_[*key] = {.endpoint = *endpoint, .process = process, .program = request.program, .name = name};
   ++sockets_of_[process];
   ++sockets_;
   return Opened{.key = *key, .rings = (*endpoint)->memory(), .send = std::move(*send)};
@@ -221,7 +303,9 @@ void Hub::close_socket(const SocketKey& key) {
   const auto count = sockets_of_.find(found->second.process);
   if (--count->second == 0) sockets_of_.erase(count);
   engine_->close_endpoint(*found->second.endpoint);
+  const ProgramKey program = found->second.program;
   tenants_.erase(found);
+  programs_.detach(program);
   if (--sockets_ == 0) wake();
 }
 
@@ -230,6 +314,10 @@ Result<Reply> Hub::carry_out(const Request& request, std::shared_ptr<stack::Send
   if (request.kind == Request::Kind::shut_down) return reply;
   if (request.kind == Request::Kind::status) {
     reply.status = status();
+    return reply;
+  }
+  if (request.kind == Request::Kind::end_capture) {
+    if (const auto ended = programs_.end_capture(request.program); !ended) return ended.error();
     return reply;
   }
   engine_->look_at_bells();

@@ -7,8 +7,8 @@
 // socket is its doorbell and its lifetime: when the last process that holds it is gone, however it went, the socket is closed and all its memory is
 // given back.
 // Applications are untrusted. They share with the hub only their own sockets' rings, in files that are sealed; each request is checked before it is
-// carried out. Only processes of the hub's own user are served.
-// Owner: the hub's main().  Bounds: HubSetup; a connection that has not made its request within request_patience is closed.
+// carried out. Processes of the hub's own user are served, and of others those that know the key of a program (they have dropped their privileges),
+// or of a socket. Owner: the hub's main().  Bounds: HubSetup; a connection that has not made its request within request_patience is closed.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -22,6 +22,7 @@
 
 #include "base/fd.h"
 #include "engine/engine.h"
+#include "hub/programs.h"
 #include "hub/protocol.h"
 
 namespace gannet::hub {
@@ -57,32 +58,40 @@ class Hub {
   struct Visitor {
     Fd fd;
     std::int32_t process = 0;
+    bool is_stranger = false;  // another user's
     Incoming incoming;
     std::chrono::steady_clock::time_point until;
+  };
+  // A `gannet run`, as long as its connection lasts.
+  struct Member {
+    Fd fd;
+    ProgramKey program;
   };
   // A socket that somebody has; the engine's thread's.
   struct Tenant {
     stack::Endpoint* endpoint = nullptr;
     std::int32_t process = 0;
+    ProgramKey program{};
+    ProcessName name{};
   };
   struct Opened {
     SocketKey key;
     std::shared_ptr<stack::EndpointMemory> rings;
     std::shared_ptr<stack::SendMemory> send;
   };
-  struct KeyHash {
-    std::size_t operator()(const SocketKey& key) const { return key.words[0]; }
-  };
-
   Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine);
   void wake();
-  [[nodiscard]] bool is_used() const { return sockets_ != 0 || !visitors_.empty(); }
+  [[nodiscard]] bool is_used() const { return sockets_ != 0 || !visitors_.empty() || !members_.empty(); }
   void accept();
   // False: the visitor is served, or gone.
   bool serve(Visitor& visitor);
   void open(Visitor& visitor, const Request& request);
+  void open_program(Visitor& visitor, const Request& request);
+  void report_program(const Visitor& visitor, const Request& request);
+  // False: its `gannet run` is gone.
+  bool keep(const Member& member);
   // In the engine's thread. `send` gets the send ring that a reply is to bring.
-  Result<Opened> open_socket(std::int32_t process, const socket::ControlRequest& first);
+  Result<Opened> open_socket(const Visitor& visitor, const Request& request);
   Result<Reply> carry_out(const Request& request, std::shared_ptr<stack::SendMemory>& send);
   [[nodiscard]] Status status();
   void close_socket(const SocketKey& key);
@@ -92,9 +101,11 @@ class Hub {
 
   const HubSetup setup_;
   Fd listener_;
+  Programs programs_;  // outlives the engine, which writes their captures
   std::unique_ptr<engine::Engine> engine_;
   Fd wakeup_;  // an eventfd: look whether to stop, or to go
   std::vector<Visitor> visitors_;
+  std::vector<Member> members_;
   std::unordered_map<SocketKey, Tenant, KeyHash> tenants_;
   std::unordered_map<std::int32_t, std::size_t> sockets_of_;  // by process
   std::atomic<std::size_t> sockets_ = 0;

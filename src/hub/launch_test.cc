@@ -233,7 +233,7 @@ TEST_F(Launch, TrustsNoOtherUser) {
     if (::setresuid(65534, 65534, 65534) != 0) return 1;
     const Fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
     const auto to = UnixName::abstract(name).value();
-    if (::connect(fd.get(), &to.any, to.size) != 0) return 2;
+    if (::connect(fd.get(), &to.any, to.size) != 0 || !send(fd.get(), Request{})) return 2;
     const auto reply = receive_reply(fd.get(), 5s);
     return reply && reply->reply.error == EPERM ? 0 : 3;
   })));

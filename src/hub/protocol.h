@@ -3,10 +3,9 @@
 //   application -> Request -> hub
 //   application <- Reply, and descriptors with it where it brings mappings <- hub
 //
-// A connection that opened a socket stays, and is from then on the socket's doorbell (docs/READINESS.md); any other ends with its reply. Both are
-// plain bytes of fixed size, of one machine and one version. Neither side trusts the other's: receive() checks the frame, socket::check() what a
-// request asks for.
-// Thread: any.  Allocates: never.
+// A connection that opened a socket stays, and is from then on the socket's doorbell (docs/READINESS.md); one that opened a program stays as long as
+// its `gannet run` does; any other ends with its reply. Both are plain bytes of fixed size, of one machine and one version. Neither side trusts the
+// other's: receive() checks the frame, socket::check() what a request asks for. Thread: any.  Allocates: never.
 #pragma once
 #include <array>
 #include <chrono>
@@ -15,20 +14,40 @@
 #include <span>
 #include <type_traits>
 
+#include <gannet/impairment.h>
 #include <gannet/result.h>
 
 #include "base/fd.h"
 #include "socket/control.h"
+#include "wire/drop.h"
 
 namespace gannet::hub {
 
 inline constexpr std::uint32_t protocol_magic = 0x746e4e47;  // "GNnt"
-inline constexpr std::uint32_t protocol_version = 1;
+inline constexpr std::uint32_t protocol_version = 2;
 
-// Who knows it may change the socket: it cannot be guessed.
-struct SocketKey {
+// Cannot be guessed: who knows it may change what it names.
+struct Key {
   std::array<std::uint64_t, 2> words{};
-  friend bool operator==(const SocketKey&, const SocketKey&) = default;
+  friend bool operator==(const Key&, const Key&) = default;
+};
+struct KeyHash {
+  std::size_t operator()(const Key& key) const { return key.words[0]; }
+};
+using SocketKey = Key;
+// Of all zeros: of no program. Who knows one may open sockets, whatever user he is: a program that has dropped its privileges.
+using ProgramKey = Key;
+
+// As the system has it (PR_GET_NAME), ended by a zero where it is shorter.
+using ProcessName = std::array<char, 16>;
+
+// How what a program sends and receives is treated (engine/interposer.h).
+struct ProgramSetup {
+  Impairment in{}, out{};
+  std::uint32_t capture = 0;  // 1: the reply brings the capture's memory (hub/capture_memory.h)
+  std::uint32_t report = 0;   // 1: its datagrams are counted and followed
+
+  [[nodiscard]] bool is_none() const { return in.is_none() && out.is_none() && capture == 0 && report == 0; }
 };
 
 struct Request {
@@ -39,12 +58,18 @@ struct Request {
     close,          // the socket `key`, without waiting for its last holder
     status,         // what the hub has
     shut_down,
+    open_program,    // `setup`: the reply brings its key, and the capture's memory
+    report_program,  // of `program`: the reply brings a ProgramReport
+    end_capture,     // of `program`: its last blocks are written
   };
   std::uint32_t magic = protocol_magic;
   std::uint32_t version = protocol_version;
   Kind kind = Kind::status;
   SocketKey key{};
   socket::ControlRequest control{};
+  ProgramKey program{};  // open: whose the socket is
+  ProcessName name{};    // open, open_program
+  ProgramSetup setup{};
 };
 
 struct Status {
@@ -54,19 +79,36 @@ struct Status {
   std::uint64_t rounds = 0, sleeps = 0;               // of the engine
 };
 
-inline constexpr std::size_t max_reply_fds = 3;  // rings, send ring, host page: in this order
+inline constexpr std::size_t max_reply_fds = 3;  // rings, send ring, host page: in this order; or one of something else
+
+// What became of a program's datagrams, as engine::Interposer counts it.
+struct ProgramReport {
+  using Drops = std::array<std::uint64_t, drop_count>;
+  struct Way {
+    std::uint64_t taken = 0, duplicates = 0, passed = 0, held = 0;
+    Drops drops{};
+  };
+  struct Course {
+    std::uint64_t passed = 0;
+    Drops lost{};
+  };
+  Way in, out;
+  Course here, away;
+  std::uint64_t to_groups = 0;
+  std::uint64_t captured = 0, missed = 0;  // packets, and among them those that found no room
+};
 
 struct Reply {
   std::uint32_t magic = protocol_magic;
   std::uint32_t version = protocol_version;
   std::int32_t error = 0;  // an errno
   std::uint32_t fds = 0;
-  SocketKey key{};
+  Key key{};
   socket::ControlAnswer answer{};
   Status status{};
 };
 
-static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Reply>);
+static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Reply> && std::is_trivially_copyable_v<ProgramReport>);
 
 // Sends it whole. EPIPE, ECONNRESET: the other side is gone.
 Result<void> send(int fd, const Request& request);

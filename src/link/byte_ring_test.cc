@@ -29,6 +29,26 @@ TEST(ByteRing, TakesAllOrNothing) {
   EXPECT_EQ(ring.readable()[0], std::byte{2});
 }
 
+// Two processes share it: what one makes of the positions can cost bytes, and touches none outside.
+TEST(ByteRing, BelievesNoPositions) {
+  struct {
+    std::array<std::byte, 64> memory{};
+    std::array<std::byte, 64> behind{};
+  } area;
+  ByteRing::Positions positions;
+  ByteRing ring(positions, area.memory);
+  for (const std::uint64_t nonsense : {std::uint64_t{1} << 63, ~std::uint64_t{0}, std::uint64_t{65}, std::uint64_t{7}}) {
+    positions.head = nonsense;
+    static_cast<void>(ring.write(bytes(60, 1)));
+    EXPECT_LE(ring.readable().size(), 64u);
+    positions.head = 0;
+    positions.tail = nonsense;
+    static_cast<void>(ring.write(bytes(60, 1)));
+    EXPECT_LE(ring.readable().size(), 64u);
+  }
+  EXPECT_EQ(area.behind, (std::array<std::byte, 64>{}));
+}
+
 TEST(ByteRing, KeepsEveryByteBetweenTwoThreads) {
   constexpr unsigned total = 300'000;
   ByteRing ring(64);

@@ -5,18 +5,16 @@
 // Owner: whoever asked for the capture; it outlives the engine's use of capture().  Thread: open() and close() by the owner; capture() by one engine.
 // Allocates: at open().  Bound: the buffer; what does not fit is counted, and told in the file (see capture.h).
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include <gannet/result.h>
 
-#include "base/fd.h"
 #include "base/time.h"
 #include "link/byte_ring.h"
 #include "link/capture.h"
+#include "link/spool.h"
 
 namespace gannet::link {
 
@@ -26,7 +24,6 @@ class CaptureFile {
 
   // Makes the file, or empties it. `real_time_offset` is what to add to the engine's Time for nanoseconds since 1970. The errno of open(2) otherwise.
   static Result<std::unique_ptr<CaptureFile>> open(const std::string& path, Duration real_time_offset, std::size_t buffer = default_buffer);
-  ~CaptureFile();
   CaptureFile(const CaptureFile&) = delete;
   CaptureFile& operator=(const CaptureFile&) = delete;
 
@@ -37,18 +34,11 @@ class CaptureFile {
   Result<void> close(Time now);
 
  private:
-  CaptureFile(Fd fd, Fd stop, Duration real_time_offset, std::size_t buffer);
-  void run();
-  // Writes what is in the buffer; returns how much that was. After an error nothing is written or taken any more, so that the buffer fills and the
-  // capture counts what it misses.
-  std::size_t flush();
+  CaptureFile(Duration real_time_offset, std::size_t buffer) : ring_(buffer), capture_(ring_, real_time_offset) {}
 
   ByteRing ring_;
   Capture capture_;
-  Fd fd_;
-  Fd stop_;        // an eventfd
-  int error_ = 0;  // of the first write that failed; the thread's until it is joined
-  std::thread writer_;
+  std::unique_ptr<Spool> spool_;
 };
 
 }  // namespace gannet::link

@@ -27,10 +27,10 @@ constinit Table table;
 
 // Read once: a program may change its environment later, and so may not change its network.
 const hub::HubAddress& hub_address() {
-  static const hub::HubAddress address{[] {
-    const char* name = std::getenv("GANNET_HUB");
-    return std::string(name != nullptr ? name : "");
-  }()};
+  static const hub::HubAddress address = [] {
+    const char* text = std::getenv("GANNET_HUB");
+    return hub::HubAddress::parse(text != nullptr ? text : "");
+  }();
   return address;
 }
 
