@@ -22,8 +22,8 @@ constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_
 constexpr std::uint32_t idle_rounds = 32;
 // While the loop has no time to sleep, it asks after what it waits on once in so many rounds.
 constexpr std::uint32_t rounds_between_polls = 16;
-// All that a send ring holds. Who sends on from another thread is not waited for.
-constexpr std::size_t flushes_at_most = stack::max_buffer_limit / 768 / link::batch_size + 1;
+// Closed sockets that have something left to send.
+constexpr std::size_t max_retired = 256;
 constexpr std::size_t events_at_once = 64;
 // Until the next attempt at a link that took less than it was given and has no descriptor to say when it has room.
 constexpr Duration retry_blind = 1ms;
@@ -50,6 +50,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineSetup& setup) {
 Engine::Engine(const EngineSetup& setup, FramePools pools, std::unique_ptr<HostPage> host_page)
     : sharing_(setup.sharing),
       spin_(setup.spin),
+      retirement_(setup.retirement),
       spin_now_(setup.spin),
       on_link_lost_(setup.on_link_lost),
       pools_(std::move(pools)),
@@ -142,6 +143,7 @@ bool Engine::round() {
   busy |= advance();
   busy |= take_notified();
   busy |= send_datagrams();
+  let_go();
   busy |= ring_bells();
   for (Port& port : ports_) busy |= send_frames(port);
   host_page_->publish(*stack_);
@@ -171,14 +173,6 @@ void Engine::lose(Port& port, const Error& why) {
 // What has come due.
 bool Engine::advance() {
   const bool any = interposers_.advance(now_);
-  for (std::size_t i = 0; any && i < departing_.size();) {
-    const std::uint32_t slot = departing_[i];
-    if (!is_departing(seats_[slot])) {
-      release(slot);
-    } else {
-      ++i;
-    }
-  }
   if (stack_->next_wakeup() > now_) return any;
   stack_->advance(now_);
   return true;
@@ -226,16 +220,26 @@ bool Engine::send_datagrams() {
       deactivate(i);
       continue;
     }
-    if (seat.retired && !endpoint.has_sends() && !is_departing(seat)) {
+    ++i;
+  }
+  return any;
+}
+
+bool Engine::has_unsent(const Seat& seat) {
+  return seat.endpoint->has_sends() || (seat.interposer != nullptr && seat.interposer->has_departing(*seat.endpoint));
+}
+
+// Closed sockets that have nothing left to send, or had time enough.
+void Engine::let_go() {
+  for (std::size_t i = 0; i < retired_.size();) {
+    const std::uint32_t slot = retired_[i];
+    if (!has_unsent(seats_[slot]) || seats_[slot].gone_at <= now_) {
       release(slot);
     } else {
       ++i;
     }
   }
-  return any;
 }
-
-bool Engine::is_departing(const Seat& seat) { return seat.interposer != nullptr && seat.interposer->has_departing(*seat.endpoint); }
 
 std::size_t Engine::flush(Seat& seat) {
   if (seat.interposer != nullptr) return seat.interposer->flush(*seat.endpoint, now_, link::batch_size);
@@ -282,6 +286,7 @@ Time Engine::next_wakeup() const {
     const Time held_until = seats_[slot].endpoint->held_until();
     if (held_until > now_) next = std::min(next, held_until);
   }
+  for (const std::uint32_t slot : retired_) next = std::min(next, seats_[slot].gone_at);
   next = std::min(next, interposers_.next_wakeup());
   for (const Port& port : ports_) {
     next = std::min(next, port.link->next_wakeup());
@@ -419,37 +424,42 @@ void Engine::close_endpoint(stack::Endpoint& endpoint) {
   const std::uint32_t slot = endpoint.slot;
   Seat& seat = seats_[slot];
   // What the application sent before it closed still goes out, as on Linux.
-  for (std::size_t i = 0; i < flushes_at_most && flush(seat) != 0; ++i) {
-    for (Port& port : ports_) send_frames(port);
-  }
+  send_waiting(seat);
   endpoint.close();
   ring_bells();
   wake_senders(endpoint);
   close_bell(seat);
-  if (endpoint.held_until() <= now_ && !is_departing(seat)) return release(slot);
+  if (!has_unsent(seat) || retired_.size() == max_retired) return release(slot);
   stack_->udp().retire(endpoint, now_);
-  seat.retired = true;
-  if (is_departing(seat)) departing_.push_back(slot);
+  if (!std::exchange(seat.retired, true)) retired_.push_back(slot);
+  seat.gone_at = now_ + retirement_;
   activate(slot);
 }
 
 void Engine::release(std::uint32_t slot) {
   Seat& seat = seats_[slot];
   if (seat.interposer != nullptr) seat.interposer->detach(*seat.endpoint);
+  stack_->udp().discard(*seat.endpoint, now_);
   stack_->udp().close(*seat.endpoint, now_);
   seat = {};
   std::erase(active_, slot);
-  std::erase(departing_, slot);
+  std::erase(retired_, slot);
   free_seats_.push_back(slot);
 }
 
 void Engine::send_waiting(stack::Endpoint& endpoint) {
   Seat& seat = seats_[endpoint.slot];
-  for (std::size_t i = 0; i < flushes_at_most && has_output_room() && flush(seat) != 0; ++i) {
-    for (Port& port : ports_) send_frames(port);
-  }
+  send_waiting(seat);
   wake_senders(endpoint);
   if (seat.bell) seat.bell->sent(endpoint);
+}
+
+// No more than the ring held: whoever goes on sending meanwhile is not waited for.
+void Engine::send_waiting(Seat& seat) {
+  const std::uint64_t start = seat.endpoint->taken();
+  while (has_output_room() && seat.endpoint->taken() - start < stack::send_ring_size && flush(seat) != 0) {
+    for (Port& port : ports_) send_frames(port);
+  }
 }
 
 Result<Fd> Engine::open_bell(stack::Endpoint& endpoint) {

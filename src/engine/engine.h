@@ -9,7 +9,7 @@
 // Owner: whoever made it.  Threads: call(), host_page(), notify_sends() and the counters any; the rest the engine's own, that is the thread that
 // start() made, or before it the one that calls run_once(). Allocates: in control calls; never per datagram. Bounds: links by Config::interfaces;
 // sockets by Config::sockets; a round takes at most link::batch_size frames of each link and as many datagrams of each socket, so nobody starves the
-// others.
+// others; sockets that were closed before all that they sent could leave: 256, for 30 seconds (Drop::socket_closed).
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -46,6 +46,7 @@ struct EngineSetup {
   stack::Config stack;
   std::uint64_t seed = 0;                             // of all that is random in the host; 0: from the system
   Duration spin{0};                                   // the longest to poll before sleeping; shorter where it does not pay
+  Duration retirement = 30s;                          // for what a closed socket has sent, and its pace or the links hold back
   stack::Sharing sharing = stack::Sharing::children;  // of the sockets' rings and the host page
   // Called once for each link that is gone (link::Link::status()), in the engine's thread. Its interface is down from then on.
   std::function<void(std::uint32_t interface, const Error& why)> on_link_lost;
@@ -133,8 +134,9 @@ class Engine {
     Interposer* interposer = nullptr;
     bool shared_bell = false;  // EPOLLOUT is asked for too
     bool active = false;       // its send rings are polled
-    bool retired = false;      // its application has closed it; what it sent is held until its time, here or in its interposer
-    std::uint32_t idle = 0;    // rounds since something was sent
+    bool retired = false;      // its application has closed it; what it sent has until `gone_at` to leave
+    Time gone_at{};
+    std::uint32_t idle = 0;  // rounds since something was sent
   };
 
   // What a call changed is on the host page before its caller goes on.
@@ -160,7 +162,9 @@ class Engine {
   bool send_datagrams();
   std::size_t flush(Seat& seat);
   bool advance();
-  [[nodiscard]] static bool is_departing(const Seat& seat);  // its interposer holds what it sent
+  void let_go();
+  void send_waiting(Seat& seat);
+  [[nodiscard]] static bool has_unsent(const Seat& seat);
   [[nodiscard]] bool has_output_room() const;
   bool ring_bells();
   bool send_frames(Port& port);
@@ -177,7 +181,7 @@ class Engine {
   Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
 
   const stack::Sharing sharing_;
-  const Duration spin_;
+  const Duration spin_, retirement_;
   Duration spin_now_;  // between spin_ and a sixteenth of it
   const std::function<void(std::uint32_t, const Error&)> on_link_lost_;
   FramePools pools_;
@@ -187,7 +191,7 @@ class Engine {
   std::vector<Port> ports_;
   std::vector<std::function<void()>> watchers_;
   std::vector<Seat> seats_;
-  std::vector<std::uint32_t> free_seats_, active_, departing_;
+  std::vector<std::uint32_t> free_seats_, active_, retired_;
   MpscRing<std::uint32_t> notified_;
   std::atomic<bool> notified_overflow_ = false;  // more were told of than the ring holds: look at all sockets, once
   Wakeup wakeup_;

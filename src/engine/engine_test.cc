@@ -29,7 +29,8 @@ EngineSetup small_setup(std::uint64_t seed = 1) {
 
 // A host with one link on a segment, and one socket.
 struct Host {
-  Host(link::MemorySegment& segment, std::uint8_t last) : engine(Engine::create(small_setup(last)).value()) {
+  Host(link::MemorySegment& segment, std::uint8_t last) : Host(segment, last, small_setup(last)) {}
+  Host(link::MemorySegment& segment, std::uint8_t last, const EngineSetup& setup) : engine(Engine::create(setup).value()) {
     const auto interface = engine->add_link(segment.attach().value()).value();
     engine->stack().add_address(interface, IpAddress::ipv4(10, 0, 0, last), 24, engine->now()).value();
   }
@@ -179,6 +180,28 @@ TEST(Engine, HoldsWhatAPacedSocketSendsUntilItsTime) {
   EXPECT_LT(a.engine->counters().rounds.value(), 1000u);
   a.engine->stop();
   EXPECT_EQ(a.engine->stack().udp().socket_count(), 1u);
+}
+
+// What is held back for longer than that is lost by its name, and neither time nor number is without a bound.
+TEST(Engine, HoldsNothingOfAClosedSocketForEver) {
+  const auto segment = link::MemorySegment::create().value();
+  EngineSetup setup = small_setup();
+  setup.retirement = std::chrono::milliseconds(20);
+  Host a(*segment, 1, setup);
+  constexpr int sockets = 300, sent = 5;  // of which the first leaves at once
+  for (int i = 0; i < sockets; ++i) {
+    a.open(53);
+    a.engine->call([&] { a.endpoint->set_pacing_rate(1, a.engine->now()); });
+    for (int k = 0; k < sent; ++k) ASSERT_TRUE(a.send(std::string(3000, 'x'), at(1, 9)));
+    a.engine->call([&] { a.engine->close_endpoint(*a.endpoint); });
+    a.client.reset();
+    a.endpoint = nullptr;
+    EXPECT_LE(a.engine->stack().udp().socket_count(), 256u);
+  }
+  const auto end = steady_clock::now() + std::chrono::seconds(10);
+  while (a.engine->stack().udp().socket_count() != 0 && steady_clock::now() < end) a.engine->run_once(steady_clock::now() + std::chrono::seconds(5));
+  EXPECT_EQ(a.engine->stack().udp().socket_count(), 0u);
+  EXPECT_EQ(a.engine->stack().fates().dropped_count(Drop::socket_closed), std::uint64_t{sockets} * (sent - 1));
 }
 
 // A link that can break, as a TAP interface that is deleted: its descriptor is ready for ever, and nothing comes by it.

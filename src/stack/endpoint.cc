@@ -96,12 +96,20 @@ void Endpoint::report(const SocketError& error, bool hard, std::span<const std::
 
 std::expected<bool, Drop> Endpoint::next_send(SendRequest& request, Time now) {
   if (now < held_until_) return false;
-  for (std::size_t tried = 0; tried < send_rings_.size(); ++tried) {
-    const auto next = send_rings_[send_turn_].reader.next(request);
+  for (std::size_t tried = 0; tried < send_rings_.size();) {
+    SendRing& ring = send_rings_[send_turn_];
+    const auto next = ring.reader.next(request);
     if (next && *next && pacer_.is_on()) [[unlikely]]
       return pace(request, now);
     if (!next || *next) return next;
-    send_turn_ = (send_turn_ + 1) % send_rings_.size();
+    if (ring.abandoned) [[unlikely]] {
+      taken_before_ += ring.reader.tail();
+      send_rings_.erase(send_rings_.begin() + static_cast<std::ptrdiff_t>(send_turn_));
+    } else {
+      ++send_turn_;
+      ++tried;
+    }
+    if (send_turn_ >= send_rings_.size()) send_turn_ = 0;
   }
   return false;
 }
@@ -136,6 +144,17 @@ Result<std::shared_ptr<SendMemory>> Endpoint::add_send_ring() {
   if (!memory) return memory.error();
   send_rings_.emplace_back(*memory);
   return memory;
+}
+
+void Endpoint::abandon_send_ring(const SendMemory& memory) {
+  const auto found = std::ranges::find(send_rings_, &memory, [](const SendRing& ring) { return ring.memory.get(); });
+  if (found != send_rings_.end()) found->abandoned = true;
+}
+
+std::uint64_t Endpoint::taken() const {
+  std::uint64_t sum = taken_before_;
+  for (const SendRing& ring : send_rings_) sum += ring.reader.tail();
+  return sum;
 }
 
 bool Endpoint::has_sends() const {

@@ -142,6 +142,11 @@ class Endpoint {
   void set_pacing_rate(int rate, Time now);
   [[nodiscard]] int pacing_rate() const { return pacer_.rate(); }
   Result<std::shared_ptr<SendMemory>> add_send_ring();
+  // Its process is gone: what that sent still goes out, and then the ring's memory is given back.
+  void abandon_send_ring(const SendMemory& memory);
+  [[nodiscard]] std::size_t send_rings() const { return send_rings_.size(); }
+  // How far the send rings were read, in bytes of theirs: who takes no more than send_ring_size has taken all that one held.
+  [[nodiscard]] std::uint64_t taken() const;
   [[nodiscard]] bool has_sends() const;
   // Asks applications to say so when they send: from now on nobody looks here. False: something came in between, and they are not asked.
   bool request_wakeup();
@@ -194,6 +199,7 @@ class Endpoint {
     [[nodiscard]] bool has_space() const;
     std::shared_ptr<SendMemory> memory;
     SendRingReader reader;
+    bool abandoned = false;
   };
   static constexpr std::size_t max_send_rings = 64;
   void announce();
@@ -205,6 +211,7 @@ class Endpoint {
   std::optional<RingWriter> receive_, errors_;
   std::vector<SendRing> send_rings_;
   std::size_t send_turn_ = 0;
+  std::uint64_t taken_before_ = 0;  // of the rings that are gone
   Pacer pacer_;
   Time held_until_{};
   std::uint64_t receive_limit_ = default_buffer_limit;

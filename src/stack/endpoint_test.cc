@@ -108,6 +108,38 @@ TEST_F(EndpointTest, CountsWhatTheFullQueueDrops) {
   EXPECT_EQ(slot.header.overflow, 2u);
 }
 
+// What a process sent before it died goes out, whatever rings the others have; then its ring is gone, and others have its place.
+TEST_F(EndpointTest, GivesTheRingsOfDeadProcessesBack) {
+  EndpointClient keeper = open();
+  keeper.set_send_ring(endpoint.add_send_ring().value());
+  SendRequest request;
+  for (int i = 0; i < 1000; ++i) {
+    const auto ring = endpoint.add_send_ring().value();
+    EndpointClient sender(endpoint.memory());
+    sender.set_send_ring(ring);
+    const std::string text = std::to_string(i);
+    const SendSlot slot{.header = {}, .ip_options = {}, .payload = std::as_bytes(std::span(text))};
+    ASSERT_EQ(sender.send({&slot, 1}), 1u);
+    endpoint.abandon_send_ring(*ring);
+    ASSERT_EQ(keeper.send({&slot, 1}), 1u);
+    const std::uint64_t before = endpoint.taken();
+    for (int k = 0; k < 2; ++k) {
+      ASSERT_TRUE(endpoint.next_send(request, Time(1s)).value());
+      EXPECT_EQ(request.payload.size(), text.size());
+      endpoint.finish_send();
+    }
+    EXPECT_GT(endpoint.taken(), before);
+    EXPECT_FALSE(endpoint.next_send(request, Time(1s)).value());
+    ASSERT_EQ(endpoint.send_rings(), 1u);
+  }
+  std::vector<std::shared_ptr<SendMemory>> rings;
+  while (endpoint.send_rings() < 64) rings.push_back(endpoint.add_send_ring().value());
+  EXPECT_EQ(endpoint.add_send_ring().error().code, ENOBUFS);
+  for (const auto& ring : rings) endpoint.abandon_send_ring(*ring);
+  EXPECT_FALSE(endpoint.next_send(request, Time(1s)).value());
+  EXPECT_EQ(endpoint.send_rings(), 1u);
+}
+
 TEST_F(EndpointTest, IsDroppedWhereThereAreNoRings) { EXPECT_EQ(deliver("x").error(), Drop::socket_closed); }
 
 TEST_F(EndpointTest, AHandlerTakesThePlaceOfTheQueue) {

@@ -267,8 +267,8 @@ void SendRingReader::skip(std::uint64_t end, std::uint64_t charge) {
   tail_ = end;
   released_ += charge;
   // The charge is released before the place, so that who sees the place free finds it uncharged.
-  control_.released.store(released_, std::memory_order_release);
-  control_.tail.store(tail_, std::memory_order_release);
+  control_->released.store(released_, std::memory_order_release);
+  control_->tail.store(tail_, std::memory_order_release);
 }
 
 }  // namespace gannet::stack

@@ -136,7 +136,7 @@ struct SendRequest {
 class SendRingReader {
  public:
   SendRingReader(SendControl& control, std::span<const std::atomic<std::uint64_t>> commits, std::span<const std::byte> memory)
-      : control_(control), commits_(commits), memory_(memory) {}
+      : control_(&control), commits_(commits), memory_(memory) {}
 
   // The oldest record, left in place until finish(). False: there is none. Drop::send_record_invalid: it contradicted itself and was skipped, or,
   // where its end cannot be believed either, the ring is given up for good.
@@ -149,7 +149,7 @@ class SendRingReader {
   std::uint64_t committed_end() const;
   void skip(std::uint64_t end, std::uint64_t charge);
 
-  SendControl& control_;
+  SendControl* control_;
   std::span<const std::atomic<std::uint64_t>> commits_;
   std::span<const std::byte> memory_;
   std::uint64_t tail_ = 0;

@@ -340,6 +340,19 @@ std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
   return taken;
 }
 
+void Udp::discard(Endpoint& endpoint, Time now) {
+  endpoint.set_pacing_rate(Pacer::unlimited, now);
+  SendRequest request;
+  const std::uint64_t start = endpoint.taken();
+  while (endpoint.taken() - start < send_ring_size) {
+    const auto next = endpoint.next_send(request, now);
+    if (next && !*next) return;
+    context_.counters.frames_made.add();  // as in flush()
+    context_.fates.drop(next ? Drop::socket_closed : next.error());
+    if (next) endpoint.finish_send();
+  }
+}
+
 std::expected<PathKind, Drop> Udp::submit(Endpoint& endpoint, const SendRequest& request, Time now) {
   auto& socket = static_cast<Socket&>(endpoint);
   const auto sent = send(endpoint, request, now);

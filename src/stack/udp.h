@@ -75,6 +75,8 @@ class Udp {
   // Sends what waits in the endpoint's send rings, at most `budget` records; returns how many it took. What is refused is reported to the endpoint.
   // Where the endpoint is paced it takes no more than may go by now: come again at Endpoint::held_until().
   std::size_t flush(Endpoint& endpoint, Time now, std::size_t budget);
+  // What waits there, as much as a ring holds, is lost (Drop::socket_closed).
+  void discard(Endpoint& endpoint, Time now);
   // One of them; for who takes them from the rings itself, and sends them later. Where it went, or why it died.
   std::expected<PathKind, Drop> submit(Endpoint& endpoint, const SendRequest& request, Time now);
   // What IP would write for one of them: addresses, TTL, TOS. Nothing where it would be refused.
