@@ -40,11 +40,12 @@ class Gannet:
         os.chmod(self.folder.name, 0o700)
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder.name}
         self.command = command
+        self.via = via
         self.prefix = [str(command), "run", "--via", via, "--"]
         self.keeper = subprocess.Popen([*self.prefix, "sleep", "100000"], env=self.environment)
         end = time.monotonic() + START_TIME
         while True:
-            status = subprocess.run([command, "hub", "status", "--json"], env=self.environment, capture_output=True, text=True)
+            status = subprocess.run([command, "hub", "status", "--via", via, "--json"], env=self.environment, capture_output=True, text=True)
             if status.returncode == 0:
                 break
             if time.monotonic() > end:
@@ -62,7 +63,7 @@ class Gannet:
     def close(self):
         self.keeper.send_signal(signal.SIGTERM)
         self.keeper.wait()
-        subprocess.run([self.command, "hub", "down"], env=self.environment, capture_output=True)
+        subprocess.run([self.command, "hub", "down", "--via", self.via], env=self.environment, capture_output=True)
 
 
 class Kernel:

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "cli/failure.h"
+
 namespace gannet::cli {
 namespace {
 
@@ -28,10 +30,16 @@ hub::LaunchPlace hub_place(std::string_view via) {
   return {.folder = has_runtime ? fmt::format("{}/gannet", runtime) : fmt::format("/tmp/gannet-{}", ::geteuid()), .name = std::move(name)};
 }
 
-hub::HubSetup hub_setup() {
+hub::HubSetup hub_setup(std::string_view via) {
   hub::HubSetup setup;
+  setup.via = via == "kernel" ? hub::Via::kernel : hub::Via::none;
   setup.engine.spin = std::chrono::microseconds(50);
   return setup;
+}
+
+void check_via(std::string_view via) {
+  if (via == "kernel" || via == "none") return;
+  refuse(fmt::format("--via {}: programs reach the network by kernel, or only each other with none", via));
 }
 
 }  // namespace gannet::cli

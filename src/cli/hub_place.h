@@ -10,6 +10,8 @@ namespace gannet::cli {
 // nothing to do with each other.
 hub::LaunchPlace hub_place(std::string_view via);
 // A hub as it is best for programs.
-hub::HubSetup hub_setup();
+hub::HubSetup hub_setup(std::string_view via);
+// Failure (Status::usage) for what no hub can be linked to.
+void check_via(std::string_view via);
 
 }  // namespace gannet::cli

@@ -1,4 +1,4 @@
-// gannet run --via none -- PROGRAM: a program as it is, on our UDP.
+// gannet run -- PROGRAM: a program as it is, on our UDP.
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,7 +20,7 @@ namespace gannet::cli {
 namespace {
 
 struct Plan {
-  std::string via = "none";
+  std::string via = "kernel";
   std::vector<std::string> program;
 };
 
@@ -81,7 +81,7 @@ Status run_program(const Plan& plan) {
   const std::string path = find_program(plan.program.front());
   check_preloadable(path);
   const std::string preload = find_preload();
-  const auto membership = hub::join(hub_place(plan.via), hub_setup());
+  const auto membership = hub::join(hub_place(plan.via), hub_setup(plan.via));
   if (!membership) fail("no hub", membership.error());
   const char* other = std::getenv("LD_PRELOAD");
   const std::string value = other != nullptr && *other != '\0' ? fmt::format("{}:{}", preload, other) : preload;
@@ -90,22 +90,19 @@ Status run_program(const Plan& plan) {
   return static_cast<Status>(start_and_wait(path, plan.program));
 }
 
-void check(const Plan& plan) {
-  if (plan.via == "none") return;
-  refuse(fmt::format("--via {}: for now `gannet run` has only --via none, a host on which the programs reach each other and nothing else", plan.via));
-}
-
 }  // namespace
 
 void add_run(CommandLine& line) {
   Command command = line.command("run", "run a program as it is, on our UDP");
   const auto plan = std::make_shared<Plan>();
   command.arguments("PROGRAM", "what to run, and its arguments: write -- before it", 1, 10000, plan->program);
-  command.text("--via", "LINK", "what the programs reach: none, each other only", plan->via);
+  command.text("--via", "LINK", "what the programs reach: kernel (default), all that the machine does, and it them; none, each other only",
+               plan->via);
   command.examples(R"(Examples:
-  gannet run --via none -- python3 echo_server.py
-  gannet run --via none -- python3 echo_client.py)");
-  command.run([plan](Report&) { return run_program(*plan); }, [plan] { check(*plan); });
+  gannet run -- python3 echo_server.py
+  gannet run -- python3 echo_client.py
+  gannet run --via none -- ./many_peers)");
+  command.run([plan](Report&) { return run_program(*plan); }, [plan] { check_via(plan->via); });
 }
 
 }  // namespace gannet::cli

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -128,8 +127,8 @@ Wanted wanted_of(const KernelHost& kernel, const stack::Config& config) {
     const auto address = std::ranges::find(kernel.addresses, interface.index, &KernelAddress::interface);
     return interface.index == stack::loopback_index || address != kernel.addresses.end();
   };
-  std::ranges::copy_if(kernel.interfaces, std::back_inserter(wanted.interfaces), is_used);
-  std::ranges::remove_copy_if(kernel.interfaces, std::back_inserter(wanted.interfaces), is_used);
+  wanted.interfaces = kernel.interfaces;
+  std::ranges::sort(wanted.interfaces, {}, [&](const KernelInterface& interface) { return std::pair(!is_used(interface), interface.index); });
   if (wanted.interfaces.size() > config.interfaces) wanted.interfaces.resize(config.interfaces);
   for (const KernelAddress& address : kernel.addresses) {
     // The kernel can have an address twice, in networks of different sizes; it is one all the same.
@@ -208,7 +207,8 @@ void Reconciliation::set_interface(const KernelInterface& interface) {
     if (!stack_.add_interface(setup)) return;
   }
   if (engine_.link(interface.index) == nullptr) {
-    static_cast<void>(engine_.add_link(hooks_.open_face(interface.index, interface.name, mtu), interface.index));
+    auto face = hooks_.open_face(interface.index, interface.name, mtu);
+    if (face) static_cast<void>(engine_.add_link(std::move(*face), interface.index));
   }
   const stack::Interface& present = *stack_.interfaces().find(interface.index);
   if (present.is_loopback()) return;

@@ -27,8 +27,8 @@
 namespace gannet::engine {
 
 struct MirrorHooks {
-  // The link of an interface of the kernel's; of `lo` (index 1) too.
-  std::function<std::unique_ptr<link::Link>(std::uint32_t interface, const std::string& name, std::size_t mtu)> open_face;
+  // The link of an interface of the kernel's; of `lo`, index 1, first.
+  std::function<Result<std::unique_ptr<link::Link>>(std::uint32_t interface, const std::string& name, std::size_t mtu)> open_face;
   // All addresses of the kernel's, before the stack learns of them.
   std::function<void(std::span<const IpAddress>)> own_addresses;
 };

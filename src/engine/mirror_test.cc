@@ -55,11 +55,10 @@ class MirrorTest : public ::testing::Test {
   };
   std::map<std::uint32_t, int> opened_;
   std::vector<IpAddress> own_;
-  MirrorHooks hooks_{.open_face =
-                         [this](std::uint32_t interface, const std::string& name, std::size_t mtu) {
-                           ++opened_[interface];
-                           return std::make_unique<Face>(name, mtu);
-                         },
+  MirrorHooks hooks_{.open_face = [this](std::uint32_t interface, const std::string& name, std::size_t mtu) -> Result<std::unique_ptr<link::Link>> {
+                       ++opened_[interface];
+                       return std::unique_ptr<link::Link>(std::make_unique<Face>(name, mtu));
+                     },
                      .own_addresses = [this](std::span<const IpAddress> own) { own_.assign(own.begin(), own.end()); }};
   std::unique_ptr<Engine> engine_;
 };

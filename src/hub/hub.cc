@@ -58,10 +58,15 @@ ProcessName printable(ProcessName name) {
 Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
   engine::EngineSetup shared = setup.engine;
   shared.sharing = stack::Sharing::processes;
+  if (setup.via == Via::kernel) shared.stack = guest_config(shared.stack);
   auto engine = engine::Engine::create(shared);
   if (!engine) return engine.error();
   std::unique_ptr<Hub> hub(new Hub(std::move(listener), setup, std::move(*engine)));
   if (!hub->wakeup_) return Error{errno, "no descriptor left for the hub"};
+  if (setup.via == Via::none) return hub;
+  auto guest = Guest::create(*hub->engine_);
+  if (!guest) return guest.error();
+  hub->guest_ = std::move(*guest);
   return hub;
 }
 

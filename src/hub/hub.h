@@ -22,12 +22,20 @@
 
 #include "base/fd.h"
 #include "engine/engine.h"
+#include "hub/guest.h"
 #include "hub/programs.h"
 #include "hub/protocol.h"
 
 namespace gannet::hub {
 
+// What the hub's host is linked to.
+enum class Via : std::uint8_t {
+  none,    // nothing: the hub's programs reach each other
+  kernel,  // it is a guest of the kernel's (guest.h)
+};
+
 struct HubSetup {
+  Via via = Via::none;
   engine::EngineSetup engine;
   std::size_t sockets_per_process = 4096;  // EMFILE
   std::size_t connections = 256;           // that have not made their request yet; the next is refused
@@ -103,7 +111,8 @@ class Hub {
   Fd listener_;
   Programs programs_;  // outlives the engine, which writes their captures
   std::unique_ptr<engine::Engine> engine_;
-  Fd wakeup_;  // an eventfd: look whether to stop, or to go
+  std::unique_ptr<Guest> guest_;  // with Via::kernel
+  Fd wakeup_;                     // an eventfd: look whether to stop, or to go
   std::vector<Visitor> visitors_;
   std::vector<Member> members_;
   std::unordered_map<SocketKey, Tenant, KeyHash> tenants_;

@@ -12,8 +12,8 @@ from gannet import GANNET, PATIENCE, Command, events, run, skip
 PYTHON = "/usr/bin/python3"  # Debian's; the one in PATH may be another
 
 
-def status():
-    code, output, complaint = run("hub", "status", "--json")
+def status(via="none"):
+    code, output, complaint = run("hub", "status", "--via", via, "--json")
     assert code == 0, complaint
     return events(output)[0]
 
@@ -29,12 +29,14 @@ def result_of(command, **more):
 
 
 class Programs(Command):
+    via = "none"
+
     def setUp(self):
         # Keeps the hub, and so its counters, between the programs.
-        self.keeper = subprocess.Popen(under("sleep", "600"))
+        self.keeper = subprocess.Popen(under("sleep", "600", via=self.via))
         self.addCleanup(self.end, self.keeper)
-        self.wait_until(lambda: run("hub", "status")[0] == 0)
-        self.before = status()
+        self.wait_until(lambda: run("hub", "status", "--via", self.via)[0] == 0)
+        self.before = status(self.via)
 
     def wait_until(self, true):
         end = time.monotonic() + PATIENCE
@@ -52,13 +54,13 @@ class Programs(Command):
                 pipe.close()
 
     def start(self, *program, **more):
-        process = subprocess.Popen(under(*program), **{"stdout": subprocess.PIPE, "text": True, **more})
+        process = subprocess.Popen(under(*program, via=self.via), **{"stdout": subprocess.PIPE, "text": True, **more})
         self.addCleanup(self.end, process)
         return process
 
     def carried(self):
         """How many datagrams our stack has sent and received since the test began."""
-        after = status()
+        after = status(self.via)
         return after["datagrams_out"] - self.before["datagrams_out"], after["datagrams_in"] - self.before["datagrams_in"]
 
 
@@ -69,5 +71,6 @@ def main():
     # A hub of this test's own, beside one that its user may have.
     os.environ["GANNET_SESSION"] = f"{os.path.basename(sys.argv[0])}-{os.getpid()}"
     tests = unittest.main(module="__main__", verbosity=1, exit=False)
-    run("hub", "down")
+    for via in "none", "kernel":
+        run("hub", "down", "--via", via)
     sys.exit(not tests.result.wasSuccessful())
