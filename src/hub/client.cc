@@ -88,7 +88,9 @@ Result<Opened> open(const HubAddress& hub, int fd, int receive_errors) {
   if (const auto sent = send(fd, request); !sent) return Error{ENETDOWN, "the hub is gone"};
   auto received = receive_reply(fd, answer_time);
   if (!received) return received.error();
-  if (received->reply.error != 0) return Error{received->reply.error, "the hub opens no socket for this process"};
+  const int code = received->reply.error;
+  if (hub.program != ProgramKey{} && (code == EACCES || code == EPERM)) return Error{ENETDOWN, "the hub that this program was started under is gone"};
+  if (code != 0) return Error{code, "the hub opens no socket for this process"};
   if (received->reply.fds != max_reply_fds) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
 
   auto rings = stack::EndpointMemory::attach(std::move(received->fds[0]));

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +34,14 @@ Result<SocketKey> make_key() {
   return key;
 }
 
+// That the hub may have, without its own.
+std::size_t descriptors_left() {
+  constexpr std::size_t own = 24;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 2 * own) return own;
+  return static_cast<std::size_t>(limit.rlim_cur) - own;
+}
+
 Reply refusal(const Error& error) {
   Reply reply;
   reply.error = error.code;
@@ -61,7 +70,9 @@ Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
   if (setup.via == Via::kernel) shared.stack = guest_config(shared.stack);
   auto engine = engine::Engine::create(shared);
   if (!engine) return engine.error();
-  std::unique_ptr<Hub> hub(new Hub(std::move(listener), setup, std::move(*engine)));
+  auto lives = Lives::create();
+  if (!lives) return lives.error();
+  std::unique_ptr<Hub> hub(new Hub(std::move(listener), setup, std::move(*engine), std::move(*lives)));
   if (!hub->wakeup_) return Error{errno, "no descriptor left for the hub"};
   if (setup.via == Via::none) return hub;
   auto guest = Guest::create(*hub->engine_);
@@ -70,13 +81,20 @@ Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
   return hub;
 }
 
-Hub::Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine)
+// A socket costs a descriptor here. An eighth of what the hub may have is for visitors, and another for programs and processes that share sockets.
+Hub::Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine, Lives lives)
     : setup_(setup),
       listener_(std::move(listener)),
       programs_(*engine),
       engine_(std::move(engine)),
       wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      leaves_from_(Clock::now() + setup.linger) {}
+      accounts_(setup.limits),
+      lives_(std::move(lives)),
+      leaves_from_(Clock::now() + setup.linger) {
+  const std::size_t descriptors = descriptors_left();
+  max_visitors_ = std::min(setup.connections, std::max<std::size_t>(descriptors / 8, 1));
+  max_sockets_ = (descriptors - descriptors / 4) / (setup.via == Via::kernel ? 2 : 1);  // the uplink has one more for each port
+}
 
 Hub::~Hub() { engine_->stop(); }
 
@@ -101,7 +119,8 @@ Result<void> Hub::run() {
     const bool used = is_used();
     if (used) leaves_from_ = now + setup_.linger;
     if (setup_.linger.count() != 0 && now >= leaves_from_ && leave()) return {};
-    waits.assign({{wakeup_.get(), POLLIN, 0}, {listener_.get(), now < accepts_from_ ? short{0} : short{POLLIN}, 0}});
+    const short accepts = now < accepts_from_ ? 0 : POLLIN;
+    waits.assign({{wakeup_.get(), POLLIN, 0}, {lives_.fd(), POLLIN, 0}, {listener_.get(), accepts, 0}});
     for (const Visitor& visitor : visitors_) waits.push_back({visitor.fd.get(), POLLIN, 0});
     for (const Member& member : members_) waits.push_back({member.fd.get(), POLLIN, 0});
     ::poll(waits.data(), waits.size(), patience());
@@ -109,6 +128,7 @@ Result<void> Hub::run() {
     std::uint64_t count = 0;
     while (::read(wakeup_.get(), &count, sizeof count) > 0) {
     }
+    if (waits[1].revents != 0) engine_->call([&] { take_back(); });
     const auto then = Clock::now();
     if (used) leaves_from_ = then + setup_.linger;  // from the end of the sleep, in which the last socket may have been closed
     std::erase_if(visitors_, [&](Visitor& visitor) { return !serve(visitor) || visitor.until <= then; });
@@ -160,14 +180,25 @@ void Hub::accept() {
     const bool is_stranger = peer.uid != ::geteuid();
     // Strangers have a quarter of the places, and for a shorter time: so they cannot keep the others out.
     const auto strangers = static_cast<std::size_t>(std::ranges::count(visitors_, true, &Visitor::is_stranger));
-    if (visitors_.size() >= setup_.connections || (is_stranger && strangers >= setup_.connections / 4)) {
+    if (is_stranger && strangers >= max_visitors_ / 4) {
       static_cast<void>(send(fd.get(), refusal({EAGAIN}), {}));
       continue;
     }
+    if (visitors_.size() >= max_visitors_) show_one_out();
     const auto until = Clock::now() + (is_stranger ? setup_.request_patience / 10 : setup_.request_patience);
     Visitor visitor{.fd = std::move(fd), .process = peer.pid, .is_stranger = is_stranger, .incoming = {}, .until = until};
     if (serve(visitor)) visitors_.push_back(std::move(visitor));
   }
+}
+
+// The one that has been silent for longest, of the process that has most of them.
+void Hub::show_one_out() {
+  std::unordered_map<std::int32_t, std::size_t> count;
+  for (const Visitor& visitor : visitors_) ++count[visitor.process];
+  const auto most = std::ranges::max_element(count, {}, [](const auto& each) { return each.second; })->first;
+  const auto oldest = std::ranges::find(visitors_, most, &Visitor::process);
+  static_cast<void>(send(oldest->fd.get(), refusal({EAGAIN}), {}));
+  visitors_.erase(oldest);
 }
 
 bool Hub::serve(Visitor& visitor) {
@@ -197,7 +228,7 @@ bool Hub::serve(Visitor& visitor) {
       break;
   }
   std::shared_ptr<stack::SendMemory> ring;
-  auto reply = engine_->call([&] { return carry_out(request, ring); });
+  auto reply = engine_->call([&] { return carry_out(visitor, request, ring); });
   if (!reply) reply = refusal(reply.error());
   const int fd = ring ? ring->memory().fd() : -1;
   reply->fds = ring ? 1 : 0;
@@ -274,10 +305,10 @@ Result<Hub::Opened> Hub::open_socket(const Visitor& visitor, const Request& requ
   if (const auto good = socket::check(request.control); !good) return good.error();
   if (visitor.is_stranger && !programs_.knows(request.program)) return Error{EPERM, "the hub is another user's"};
   engine_->look_at_bells();
-  const auto count = sockets_of_.find(process);
-  if (count != sockets_of_.end() && count->second >= setup_.sockets_per_process) {
-    return Error{EMFILE, "this process has as many sockets of the hub as it may have"};
-  }
+  if (tenants_.size() >= max_sockets_)
+    return Error{EMFILE, "the hub has as many sockets as it may have descriptors: raise its hard limit (ulimit -Hn)"};
+  if (const auto may = accounts_.may_open(process); !may) return may.error();
+  if (const auto may = accounts_.may_add(process, {.memory = 2 * stack::default_buffer_limit}); !may) return may.error();
   const auto key = make_key();
   if (!key) return key.error();
   const auto endpoint = engine_->open_endpoint();
@@ -296,8 +327,10 @@ Result<Hub::Opened> Hub::open_socket(const Visitor& visitor, const Request& requ
     engine_->close_endpoint(**endpoint);
     return done.error();
   }
-  tenants_[*key] = {.endpoint = *endpoint, .process = process, .program = request.program, .name = name};
-  ++sockets_of_[process];
+  Tenant& tenant = tenants_[*key];
+  tenant = {.endpoint = *endpoint, .process = process, .program = request.program, .name = name, .senders = {{process, *send}}};
+  accounts_.open(process);
+  settle(tenant);
   ++sockets_;
   return Opened{.key = *key, .rings = (*endpoint)->memory(), .send = std::move(*send)};
 }
@@ -305,8 +338,7 @@ Result<Hub::Opened> Hub::open_socket(const Visitor& visitor, const Request& requ
 void Hub::close_socket(const SocketKey& key) {
   const auto found = tenants_.find(key);
   if (found == tenants_.end()) return;
-  const auto count = sockets_of_.find(found->second.process);
-  if (--count->second == 0) sockets_of_.erase(count);
+  accounts_.close(found->second.process, found->second.held);
   engine_->close_endpoint(*found->second.endpoint);
   const ProgramKey program = found->second.program;
   tenants_.erase(found);
@@ -314,7 +346,68 @@ void Hub::close_socket(const SocketKey& key) {
   if (--sockets_ == 0) wake();
 }
 
-Result<Reply> Hub::carry_out(const Request& request, std::shared_ptr<stack::SendMemory>& send) {
+// What its buffers may grow to, and its groups.
+void Hub::settle(Tenant& tenant) {
+  const stack::Endpoint& endpoint = *tenant.endpoint;
+  accounts_.settle(tenant.process, tenant.held,
+                   {.memory = endpoint.receive_limit() + endpoint.send_limit() * tenant.senders.size(),
+                    .memberships = engine_->stack().udp().groups(*tenant.endpoint).all().size()});
+}
+
+// Only who shares a socket needs to be watched: what one process has ends with the socket.
+Result<std::shared_ptr<stack::SendMemory>> Hub::add_send_ring(Tenant& tenant, std::int32_t process) {
+  if (const auto may = accounts_.may_add(tenant.process, {.memory = tenant.endpoint->send_limit()}); !may) return may.error();
+  std::vector<std::int32_t> dead;
+  for (const Tenant::Sender& sender : tenant.senders) {
+    const auto watched = lives_.watch(sender.process);
+    if (!watched && watched.error().code == ESRCH) dead.push_back(sender.process);
+  }
+  take_back(tenant, dead);
+  if (const auto watched = lives_.watch(process); !watched) return watched.error();
+  auto ring = tenant.endpoint->add_send_ring();
+  if (!ring) return ring;
+  tenant.senders.push_back({process, *ring});
+  settle(tenant);
+  return ring;
+}
+
+void Hub::take_back() {
+  const auto dead = lives_.take_dead();
+  for (auto& [key, tenant] : tenants_) take_back(tenant, dead);
+}
+
+void Hub::take_back(Tenant& tenant, std::span<const std::int32_t> dead) {
+  const auto gone = std::erase_if(tenant.senders, [&](const Tenant::Sender& sender) {
+    if (std::ranges::find(dead, sender.process) == dead.end()) return false;
+    tenant.endpoint->abandon_send_ring(*sender.ring);
+    return true;
+  });
+  if (gone == 0) return;
+  engine_->send_waiting(*tenant.endpoint);
+  engine_->notify_sends(tenant.endpoint->slot);  // where something is left, which nobody will tell of any more
+  settle(tenant);
+}
+
+Result<socket::ControlAnswer> Hub::control(Tenant& tenant, const socket::ControlRequest& request) {
+  using Kind = socket::ControlRequest::Kind;
+  using socket::Membership;
+  if (const auto good = socket::check(request); !good) return good.error();
+  stack::Endpoint& endpoint = *tenant.endpoint;
+  const bool joins = request.kind == Kind::membership && (request.membership == Membership::join || request.membership == Membership::join_source);
+  if (const auto may = accounts_.may_add(tenant.process, {.memberships = joins ? 1u : 0u}); !may) return may.error();
+  const std::uint64_t receive_limit = endpoint.receive_limit(), send_limit = endpoint.send_limit();
+  auto answer = socket::carry_out(*engine_, endpoint, request);
+  settle(tenant);
+  if (const auto may = accounts_.may_add(tenant.process, {}); !may) {  // larger buffers
+    endpoint.set_receive_limit(receive_limit);
+    endpoint.set_send_limit(send_limit);
+    settle(tenant);
+    return may.error();
+  }
+  return answer;
+}
+
+Result<Reply> Hub::carry_out(const Visitor& visitor, const Request& request, std::shared_ptr<stack::SendMemory>& send) {
   Reply reply;
   if (request.kind == Request::Kind::shut_down) return reply;
   if (request.kind == Request::Kind::status) {
@@ -328,19 +421,17 @@ Result<Reply> Hub::carry_out(const Request& request, std::shared_ptr<stack::Send
   engine_->look_at_bells();
   const auto found = tenants_.find(request.key);
   if (found == tenants_.end()) return Error{EBADF, "the hub has no such socket"};
-  stack::Endpoint& endpoint = *found->second.endpoint;
   if (request.kind == Request::Kind::close) {
     close_socket(request.key);
     return reply;
   }
   if (request.kind == Request::Kind::add_send_ring) {
-    auto ring = endpoint.add_send_ring();
+    auto ring = add_send_ring(found->second, visitor.process);
     if (!ring) return ring.error();
     send = std::move(*ring);
     return reply;
   }
-  if (const auto good = socket::check(request.control); !good) return good.error();
-  const auto answer = socket::carry_out(*engine_, endpoint, request.control);
+  const auto answer = control(found->second, request.control);
   if (!answer) return answer.error();
   reply.answer = *answer;
   return reply;

@@ -8,7 +8,10 @@
 // given back.
 // Applications are untrusted. They share with the hub only their own sockets' rings, in files that are sealed; each request is checked before it is
 // carried out. Processes of the hub's own user are served, and of others those that know the key of a program (they have dropped their privileges),
-// or of a socket. Owner: the hub's main().  Bounds: HubSetup; a connection that has not made its request within request_patience is closed.
+// or of a socket.
+//
+// Owner: the hub's main().  Bounds: HubSetup; sockets by the descriptors that the hub may have (EMFILE); a connection that has not made its request
+// within request_patience is closed.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -22,7 +25,9 @@
 
 #include "base/fd.h"
 #include "engine/engine.h"
+#include "hub/accounts.h"
 #include "hub/guest.h"
+#include "hub/lives.h"
 #include "hub/programs.h"
 #include "hub/protocol.h"
 
@@ -37,8 +42,8 @@ enum class Via : std::uint8_t {
 struct HubSetup {
   Via via = Via::none;
   engine::EngineSetup engine;
-  std::size_t sockets_per_process = 4096;  // EMFILE
-  std::size_t connections = 256;           // that have not made their request yet; the next is refused
+  Limits limits;                  // of each process
+  std::size_t connections = 256;  // that have not made their request yet; at the next, the process that has most of them loses one
   std::chrono::milliseconds request_patience{2000};
   std::chrono::milliseconds linger{2000};  // after the last socket was closed; zero: for ever
   std::function<void()> on_ready;          // called once, when requests are served
@@ -81,16 +86,24 @@ class Hub {
     std::int32_t process = 0;
     ProgramKey program{};
     ProcessName name{};
+    // Whose each send ring is.
+    struct Sender {
+      std::int32_t process = 0;
+      std::shared_ptr<stack::SendMemory> ring;
+    };
+    std::vector<Sender> senders{};
+    Holding held{};
   };
   struct Opened {
     SocketKey key;
     std::shared_ptr<stack::EndpointMemory> rings;
     std::shared_ptr<stack::SendMemory> send;
   };
-  Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine);
+  Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> engine, Lives lives);
   void wake();
   [[nodiscard]] bool is_used() const { return sockets_ != 0 || !visitors_.empty() || !members_.empty(); }
   void accept();
+  void show_one_out();
   // False: the visitor is served, or gone.
   bool serve(Visitor& visitor);
   void open(Visitor& visitor, const Request& request);
@@ -100,7 +113,13 @@ class Hub {
   bool keep(const Member& member);
   // In the engine's thread. `send` gets the send ring that a reply is to bring.
   Result<Opened> open_socket(const Visitor& visitor, const Request& request);
-  Result<Reply> carry_out(const Request& request, std::shared_ptr<stack::SendMemory>& send);
+  Result<Reply> carry_out(const Visitor& visitor, const Request& request, std::shared_ptr<stack::SendMemory>& send);
+  Result<std::shared_ptr<stack::SendMemory>> add_send_ring(Tenant& tenant, std::int32_t process);
+  Result<socket::ControlAnswer> control(Tenant& tenant, const socket::ControlRequest& request);
+  void settle(Tenant& tenant);
+  // The send rings of processes that have died.
+  void take_back();
+  void take_back(Tenant& tenant, std::span<const std::int32_t> dead);
   [[nodiscard]] Status status();
   void close_socket(const SocketKey& key);
   // False: somebody has come meanwhile, or is about to.
@@ -116,7 +135,10 @@ class Hub {
   std::vector<Visitor> visitors_;
   std::vector<Member> members_;
   std::unordered_map<SocketKey, Tenant, KeyHash> tenants_;
-  std::unordered_map<std::int32_t, std::size_t> sockets_of_;  // by process
+  Accounts accounts_;
+  Lives lives_;  // of processes that share sockets
+  std::size_t max_sockets_ = 0;
+  std::size_t max_visitors_ = 0;
   std::atomic<std::size_t> sockets_ = 0;
   std::atomic<bool> stopping_ = false;
   std::chrono::steady_clock::time_point leaves_from_;  // where nobody needs it until then

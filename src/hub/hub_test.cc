@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
@@ -304,10 +305,10 @@ TEST_F(Hubs, LingerAfterTheLastSocketIsGone) {
 TEST_F(Hubs, SleepWithoutADescriptorLeft) {
   HubSetup setup;
   setup.request_patience = 60s;
-  start(setup, [] {
-    const rlimit few{32, 32};
-    ::setrlimit(RLIMIT_NOFILE, &few);
-  });
+  start(setup);
+  ASSERT_TRUE(open_socket(address));
+  const rlimit few{32, 32};  // of which it knows nothing
+  ASSERT_EQ(::prlimit(process, RLIMIT_NOFILE, &few, nullptr), 0);
   std::vector<Fd> silent;
   for (int i = 0; i < 40; ++i) silent.push_back(connect(address).value());
   const auto cpu_time = [&] {
@@ -327,7 +328,7 @@ TEST_F(Hubs, SleepWithoutADescriptorLeft) {
 
 TEST_F(Hubs, BoundTheSocketsOfAProcess) {
   HubSetup setup;
-  setup.sockets_per_process = 3;
+  setup.limits.sockets = 3;
   start(setup);
   std::vector<std::unique_ptr<StackSocket>> sockets;
   for (int i = 0; i < 3; ++i) sockets.push_back(open_socket(address).value());
@@ -337,6 +338,155 @@ TEST_F(Hubs, BoundTheSocketsOfAProcess) {
   sockets.pop_back();
   EXPECT_TRUE(comes_to(2));
   EXPECT_TRUE(open_socket(address));
+}
+
+// Each socket costs the hub a descriptor; whoever finds none left is told so at once.
+TEST_F(Hubs, BoundTheirSocketsByTheirDescriptors) {
+  start({}, [] {
+    const rlimit few{64, 64};
+    ::setrlimit(RLIMIT_NOFILE, &few);
+  });
+  std::vector<std::unique_ptr<StackSocket>> sockets;
+  Error last{};
+  for (int i = 0; i < 64; ++i) {
+    auto socket = open_socket(address);
+    if (!socket) {
+      last = socket.error();
+      break;
+    }
+    sockets.push_back(std::move(*socket));
+  }
+  EXPECT_EQ(last.code, EMFILE);
+  EXPECT_GE(sockets.size(), 20u);
+  EXPECT_EQ(status().sockets, sockets.size());
+  sockets.pop_back();
+  EXPECT_TRUE(open_socket(address));
+}
+
+TEST_F(Hubs, BoundTheMemoryOfAProcess) {
+  HubSetup setup;
+  setup.limits.memory = 5 * stack::default_buffer_limit;
+  start(setup);
+  auto first = open_socket(address).value();
+  auto second = open_socket(address).value();
+  EXPECT_EQ(open_socket(address).error().code, ENOBUFS);
+  EXPECT_EQ(first->set(Option::receive_buffer, static_cast<int>(stack::default_buffer_limit) + 1).error().code, ENOBUFS);
+  EXPECT_EQ(first->get(Option::receive_buffer).value(), static_cast<int>(stack::default_buffer_limit));
+  EXPECT_TRUE(first->set(Option::receive_buffer, static_cast<int>(stack::default_buffer_limit)));
+  EXPECT_EQ(first->renew_send_ring().error().code, ENOBUFS);
+  EXPECT_EQ(end_of(in_child([&] { return open_socket(address) ? 0 : 1; })), 0);
+  second.reset();
+  EXPECT_TRUE(first->renew_send_ring());
+  first.reset();
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(open_socket(address));
+}
+
+TEST_F(Hubs, BoundTheGroupsOfAProcess) {
+  HubSetup setup;
+  setup.limits.memberships = 3;
+  start(setup);
+  auto first = open_socket(address).value();
+  auto second = open_socket(address).value();
+  const auto change = [](StackSocket& socket, socket::Membership kind, std::uint8_t last) {
+    const auto changed = socket.change_membership(kind, IpAddress::ipv4(239, 1, 1, last), IpAddress::any(Family::ipv4), 1);
+    return changed ? 0 : changed.error().code;
+  };
+  using socket::Membership;
+  EXPECT_EQ(change(*first, Membership::join, 1), 0);
+  EXPECT_EQ(change(*first, Membership::join, 2), 0);
+  EXPECT_EQ(change(*second, Membership::join, 1), 0);
+  EXPECT_EQ(change(*second, Membership::join, 2), ENOBUFS);
+  EXPECT_EQ(change(*first, Membership::leave, 2), 0);
+  EXPECT_EQ(change(*second, Membership::join, 2), 0);
+  first.reset();
+  EXPECT_EQ(change(*second, Membership::join, 3), 0);
+}
+
+// A server that forks for each request: each child sends by a ring of its own, which goes with it, even though nobody waits for the child.
+TEST_F(Hubs, TakeTheRingsOfDeadProcessesBack) {
+  start();
+  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  auto server = open_socket(address, fd.get()).value();
+  auto receiver = bound(7013);
+  server->share();
+  constexpr int children = 150;
+  std::vector<pid_t> zombies;
+  for (int i = 0; i < children; ++i) {
+    zombies.push_back(in_child([&] {
+      if (!server->renew_send_ring()) return 1;
+      return say(*server, 7013, "from child " + std::to_string(i)) ? 0 : 2;
+    }));
+    ASSERT_EQ(hear(*receiver), "from child " + std::to_string(i));
+  }
+  for (const pid_t zombie : zombies) EXPECT_EQ(end_of(zombie), 0);
+  EXPECT_TRUE(say(*server, 7013, "from the parent"));
+  EXPECT_EQ(hear(*receiver), "from the parent");
+}
+
+// A process that connects and says nothing loses its own places, not those of others.
+TEST_F(Hubs, ShowOutWhoHasMostConnections) {
+  HubSetup setup;
+  setup.connections = 8;
+  setup.request_patience = 60s;
+  start(setup);
+  const auto other = connect(address).value();
+  std::array<int, 2> gate{}, ready{};
+  ASSERT_EQ(::pipe(gate.data()), 0);
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  const pid_t flood = in_child([&] {
+    ::close(gate[1]);
+    std::vector<Fd> silent;
+    for (int i = 0; i < 100; ++i) silent.push_back(connect(address).value());
+    char byte = 0;
+    return ::write(ready[1], "x", 1) == 1 && ::read(gate[0], &byte, 1) == 0 ? 0 : 1;
+  });
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  ASSERT_TRUE(open_socket(address));
+  Request request;
+  ASSERT_TRUE(send(other.get(), request));
+  EXPECT_TRUE(receive_reply(other.get(), patience));
+  for (const int end : {gate[0], gate[1], ready[0], ready[1]}) ::close(end);
+  EXPECT_EQ(end_of(flood), 0);
+}
+
+// Descriptors that nobody asked for are not kept.
+TEST_F(Hubs, KeepNoDescriptorsThatAreSentToThem) {
+  start();
+  const auto descriptors = [&] {
+    const std::filesystem::path folder = "/proc/" + std::to_string(process) + "/fd";
+    return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
+  };
+  auto keeper = open_socket(address).value();
+  const auto before = descriptors();
+  const auto send_with_fds = [](int to, std::span<std::byte> bytes) {
+    std::array<int, 8> fds{};
+    fds.fill(to);
+    iovec piece{bytes.data(), bytes.size()};
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof fds)> control{};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof fds);
+    std::memcpy(CMSG_DATA(header), fds.data(), sizeof fds);
+    return ::sendmsg(to, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  };
+  for (int i = 0; i < 20; ++i) {
+    const auto fd = connect(address).value();
+    Request request;
+    EXPECT_TRUE(send_with_fds(fd.get(), std::as_writable_bytes(std::span(&request, 1))));
+    EXPECT_TRUE(receive_reply(fd.get(), patience));
+    std::byte token{1};
+    EXPECT_TRUE(send_with_fds(keeper->fd().value(), std::span(&token, 1)));
+  }
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (descriptors() != before && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(5ms);
+  EXPECT_EQ(descriptors(), before);
 }
 
 TEST_F(Hubs, RefuseWhatIsNoRequest) {
