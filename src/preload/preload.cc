@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include <array>
 #include <cerrno>
@@ -14,16 +15,18 @@
 #include <span>
 #include <string>
 
+#include "base/fd.h"
 #include "hub/client.h"
+#include "preload/by_number.h"
 #include "preload/real.h"
 #include "preload/table.h"
-
-#define GANNET_INTERPOSED __attribute__((visibility("default")))
+#include "preload/wait.h"
 
 namespace gannet::preload {
-namespace {
 
 constinit Table table;
+
+namespace {
 
 // Read once: a program may change its environment later, and so may not change its network.
 const hub::HubAddress& hub_address() {
@@ -75,16 +78,6 @@ ssize_t receive_one(Table::Use& socket, int fd, void* data, size_t size, int fla
   const auto received = socket->receive(fd, message, flags);
   if (received && from_size != nullptr) *from_size = message.msg_namelen;
   return value_of<ssize_t>(received);
-}
-
-void attach_before_wait(int fd) {
-  if (auto socket = table.find(fd)) static_cast<void>(socket->attach(fd));
-}
-
-void attach_before_wait(int count, fd_set* set) {
-  for (int fd = 0; set != nullptr && fd < count; ++fd) {
-    if (FD_ISSET(fd, set)) attach_before_wait(fd);
-  }
 }
 
 // What came of dup() and its like.
@@ -234,14 +227,30 @@ GANNET_INTERPOSED int shutdown(int fd, int how) noexcept {
   return socket ? status_of(socket->shutdown(fd, how)) : real().shutdown(fd, how);
 }
 
-// FIONBIO and the like are the descriptor's.
+GANNET_INTERPOSED int listen(int fd, int backlog) noexcept { return table.find(fd) ? fail<int>(EOPNOTSUPP) : real().listen(fd, backlog); }
+
+GANNET_INTERPOSED int accept(int fd, sockaddr* peer, socklen_t* size) {
+  return table.find(fd) ? fail<int>(EOPNOTSUPP) : real().accept(fd, peer, size);
+}
+
+GANNET_INTERPOSED int accept4(int fd, sockaddr* peer, socklen_t* size, int flags) {
+  return table.find(fd) ? fail<int>(EOPNOTSUPP) : real().accept4(fd, peer, size, flags);
+}
+
+// FIONBIO and the like are the descriptor's; what is asked about interfaces, any socket of the kernel's can say.
 GANNET_INTERPOSED int ioctl(int fd, unsigned long request, ...) noexcept {
   va_list arguments;
   va_start(arguments, request);
   void* argument = va_arg(arguments, void*);
   va_end(arguments);
-  auto socket = request == FIONREAD ? table.find(fd) : Table::Use();
+  constexpr unsigned long of_sockets = 0x8900, of_interfaces = 0x89ff;
+  const bool asks = request >= of_sockets && request <= of_interfaces;
+  auto socket = request == FIONREAD || asks ? table.find(fd) : Table::Use();
   if (!socket) return real().ioctl(fd, request, argument);
+  if (asks) {
+    const gannet::Fd helper(real().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    return helper ? real().ioctl(helper.get(), request, argument) : -1;
+  }
   const auto size = socket->readable_bytes();
   if (!size) return fail<int>(size.error().code);
   *static_cast<int*>(argument) = *size;
@@ -273,6 +282,7 @@ GANNET_INTERPOSED int dup3(int from, int to, int flags) noexcept { return duplic
 
 GANNET_INTERPOSED int close(int fd) {
   table.remove(fd);
+  forget_epoll(fd);
   return real().close(fd);
 }
 
@@ -281,36 +291,73 @@ GANNET_INTERPOSED int close_range(unsigned first, unsigned last, int flags) noex
   return real().close_range(first, last, flags);
 }
 
-// Waiting: the descriptor is native, once it is connected to the hub.
+// Programs that call the kernel by number.
 
-GANNET_INTERPOSED int poll(pollfd* fds, nfds_t count, int timeout) {
-  for (const pollfd& each : std::span(fds, count)) attach_before_wait(each.fd);
-  return real().poll(fds, count, timeout);
-}
-
-GANNET_INTERPOSED int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
-  for (const pollfd& each : std::span(fds, count)) attach_before_wait(each.fd);
-  return real().ppoll(fds, count, timeout, mask);
-}
-
-GANNET_INTERPOSED int __poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {
-  if (room / sizeof *fds < count) std::abort();
-  return poll(fds, count, timeout);
-}
-
-GANNET_INTERPOSED int select(int count, fd_set* in, fd_set* out, fd_set* exceptional, timeval* timeout) {
-  for (fd_set* set : std::array{in, out, exceptional}) attach_before_wait(count, set);
-  return real().select(count, in, out, exceptional, timeout);
-}
-
-GANNET_INTERPOSED int pselect(int count, fd_set* in, fd_set* out, fd_set* exceptional, const timespec* timeout, const sigset_t* mask) {
-  for (fd_set* set : std::array{in, out, exceptional}) attach_before_wait(count, set);
-  return real().pselect(count, in, out, exceptional, timeout, mask);
-}
-
-GANNET_INTERPOSED int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
-  if (operation != EPOLL_CTL_DEL) attach_before_wait(fd);
-  return real().epoll_ctl(epoll, operation, fd, event);
+GANNET_INTERPOSED long syscall(long number, ...) noexcept {
+  va_list list;
+  va_start(list, number);
+  long a[6];
+  for (long& each : a) each = va_arg(list, long);
+  va_end(list);
+  switch (number) {
+    case SYS_socket:
+      return call(::socket, a);
+    case SYS_bind:
+      return call(::bind, a);
+    case SYS_connect:
+      return call(::connect, a);
+    case SYS_getsockname:
+      return call(::getsockname, a);
+    case SYS_getpeername:
+      return call(::getpeername, a);
+    case SYS_getsockopt:
+      return call(::getsockopt, a);
+    case SYS_setsockopt:
+      return call(::setsockopt, a);
+    case SYS_shutdown:
+      return call(::shutdown, a);
+    case SYS_sendto:
+      return call(::sendto, a);
+    case SYS_sendmsg:
+      return call(::sendmsg, a);
+    case SYS_sendmmsg:
+      return call(::sendmmsg, a);
+    case SYS_recvfrom:
+      return call(::recvfrom, a);
+    case SYS_recvmsg:
+      return call(::recvmsg, a);
+    case SYS_recvmmsg:
+      return call(::recvmmsg, a);
+    case SYS_read:
+      return call(::read, a);
+    case SYS_write:
+      return call(::write, a);
+    case SYS_readv:
+      return call(::readv, a);
+    case SYS_writev:
+      return call(::writev, a);
+    case SYS_close:
+      return call(::close, a);
+    case SYS_dup:
+      return call(::dup, a);
+    case SYS_dup3:
+      return call(::dup3, a);
+    case SYS_fcntl:
+      return ::fcntl(static_cast<int>(a[0]), static_cast<int>(a[1]), a[2]);
+    case SYS_ioctl:
+      return ::ioctl(static_cast<int>(a[0]), static_cast<unsigned long>(a[1]), a[2]);
+#ifdef SYS_dup2
+    case SYS_dup2:
+      return call(::dup2, a);
+#endif
+#ifdef SYS_close_range
+    case SYS_close_range:
+      return call(::close_range, a);
+#endif
+    default:
+      if (long result = 0; wait_by_number(number, a, result)) return result;
+      return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  }
 }
 
 }  // extern "C"

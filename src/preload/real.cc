@@ -46,6 +46,13 @@ Real find_all() {
   find(real.select, "select");
   find(real.pselect, "pselect");
   find(real.epoll_ctl, "epoll_ctl");
+  find(real.epoll_wait, "epoll_wait");
+  find(real.epoll_pwait, "epoll_pwait");
+  find(real.epoll_pwait2, "epoll_pwait2");
+  find(real.listen, "listen");
+  find(real.accept, "accept");
+  find(real.accept4, "accept4");
+  find(real.syscall, "syscall");
   return real;
 }
 

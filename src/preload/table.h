@@ -74,4 +74,10 @@ class Table {
   std::atomic<int> process_ = 0;  // whose table it is; 0: nothing was ever in it
 };
 
+// The process's, which the calls in front of the C library's share.
+extern Table table;
+
 }  // namespace gannet::preload
+
+// A function that stands in front of the C library's.
+#define GANNET_INTERPOSED __attribute__((visibility("default")))

@@ -13,8 +13,9 @@ using Kind = ControlRequest::Kind;
 
 bool is_family(Family family) { return family == Family::ipv4 || family == Family::ipv6; }
 
+// Or shows what a send before it has changed: the first datagram binds.
 bool changes_socket(Kind kind) {
-  return kind != Kind::local_address && kind != Kind::peer_address && kind != Kind::get && kind != Kind::membership &&
+  return kind != Kind::peer_address && kind != Kind::get && kind != Kind::membership &&
          kind != Kind::bind_automatically;
 }
 

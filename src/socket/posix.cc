@@ -82,6 +82,19 @@ Result<StackSocket*> PosixSocket::attached(int fd) {
   return owned_.get();
 }
 
+// As Linux's datagram_poll().
+std::uint32_t PosixSocket::shown_events(std::uint32_t events) const {
+  const StackSocket* there = stack();
+  if (there == nullptr) return events;
+  const bool ended = receives_no_more_.load(std::memory_order_relaxed);
+  if (there->has_error()) {
+    events |= POLLERR;
+    if (!there->has_datagram() && !ended) events &= ~static_cast<std::uint32_t>(POLLIN | POLLRDNORM);
+  }
+  if (ended) events |= POLLIN | POLLRDNORM | POLLRDHUP;
+  return events;
+}
+
 void PosixSocket::move_to(int fd) {
   if (StackSocket* there = stack()) there->move_bell(fd);
 }

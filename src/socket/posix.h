@@ -37,6 +37,8 @@ class PosixSocket {
 
   // Before a wait call, which would find a descriptor hung up that nobody connected.
   Result<void> attach(int fd);
+  // What a wait call is to say where the descriptor shows `events`: a pending error is POLLERR, and POLLIN a datagram or an end.
+  [[nodiscard]] std::uint32_t shown_events(std::uint32_t events) const;
 
   Result<void> bind(int fd, const sockaddr* local, socklen_t size);
   Result<void> connect(int fd, const sockaddr* peer, socklen_t size);

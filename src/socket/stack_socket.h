@@ -60,6 +60,8 @@ class StackSocket final : public Provider {
   // For who keeps the descriptor and waits on it by himself (socket/posix.h).
   [[nodiscard]] const engine::HostView& host() const { return host_; }
   [[nodiscard]] bool is_connected() const { return peer_.load(std::memory_order_relaxed) != 0; }
+  [[nodiscard]] bool has_datagram() const { return client_.has_datagram(); }
+  [[nodiscard]] bool has_error() const { return client_.has_pending_error() || client_.has_queued_error(); }
   // The descriptor was found readable: a token without a datagram is silenced, and a hang-up closes the socket.
   void look_at_bell();
   void move_bell(int descriptor);

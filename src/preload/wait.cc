@@ -1,0 +1,194 @@
+#include "preload/wait.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <unordered_map>
+
+#include "preload/by_number.h"
+#include "preload/real.h"
+#include "preload/table.h"
+
+namespace gannet::preload {
+namespace {
+
+struct Watched {
+  int epoll;
+  std::uint64_t number;
+  friend bool operator==(const Watched&, const Watched&) = default;
+};
+struct WatchedHash {
+  std::size_t operator()(const Watched& watched) const { return watched.number * 0x9e3779b97f4a7c15 + static_cast<std::size_t>(watched.epoll); }
+};
+
+// Never destroyed: other destructors may still wait.
+struct Watches {
+  std::shared_mutex mutex;
+  std::unordered_map<Watched, int, WatchedHash> sockets;
+  std::atomic<std::size_t> count = 0;
+};
+Watches& watches() {
+  static auto* all = new Watches;
+  return *all;
+}
+std::atomic<bool> any_watched = false;
+
+void remember(int epoll, int fd, const epoll_event& event) {
+  Watches& all = watches();
+  const std::unique_lock guard(all.mutex);
+  if (all.sockets.size() >= max_watched) return;
+  all.sockets[{epoll, event.data.u64}] = fd;
+  any_watched.store(true, std::memory_order_release);
+}
+
+void put_right(int epoll, std::span<epoll_event> events) {
+  if (!any_watched.load(std::memory_order_acquire)) return;
+  Watches& all = watches();
+  const std::shared_lock guard(all.mutex);
+  for (epoll_event& event : events) {
+    if ((event.events & EPOLLIN) == 0) continue;
+    const auto watched = all.sockets.find({epoll, event.data.u64});
+    if (watched == all.sockets.end()) continue;
+    if (auto socket = table.find(watched->second)) event.events = socket->shown_events(event.events);
+  }
+}
+
+// Whether one of them shows something already that no token of its doorbell stands for.
+bool prepare(std::span<pollfd> fds) {
+  bool ready = false;
+  for (const pollfd& each : fds) {
+    auto socket = table.find(each.fd);
+    if (!socket) continue;
+    static_cast<void>(socket->attach(each.fd));
+    ready |= socket->shown_events(0) != 0;
+  }
+  return ready;
+}
+
+int put_right(std::span<pollfd> fds, int count) {
+  if (count < 0) return count;
+  for (pollfd& each : fds) {
+    auto socket = table.find(each.fd);
+    if (!socket) continue;
+    const bool counted = each.revents != 0;
+    const auto wanted = static_cast<std::uint32_t>(each.events) | POLLERR | POLLHUP;
+    each.revents = static_cast<short>(socket->shown_events(static_cast<std::uint32_t>(each.revents)) & wanted);
+    count += static_cast<int>(each.revents != 0) - static_cast<int>(counted);
+  }
+  return count;
+}
+
+void prepare(int count, fd_set* set) {
+  for (int fd = 0; set != nullptr && fd < count; ++fd) {
+    if (!FD_ISSET(fd, set)) continue;
+    if (auto socket = table.find(fd)) static_cast<void>(socket->attach(fd));
+  }
+}
+
+}  // namespace
+
+void forget_epoll(int fd) {
+  if (!any_watched.load(std::memory_order_acquire)) return;
+  Watches& all = watches();
+  const std::unique_lock guard(all.mutex);
+  std::erase_if(all.sockets, [&](const auto& watched) { return watched.first.epoll == fd || watched.second == fd; });
+}
+
+}  // namespace gannet::preload
+
+using namespace gannet::preload;
+
+extern "C" {
+
+GANNET_INTERPOSED int poll(pollfd* fds, nfds_t count, int timeout) {
+  const bool ready = prepare(std::span(fds, count));
+  return put_right(std::span(fds, count), real().poll(fds, count, ready ? 0 : timeout));
+}
+
+GANNET_INTERPOSED int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  constexpr timespec now{};
+  const bool ready = prepare(std::span(fds, count));
+  return put_right(std::span(fds, count), real().ppoll(fds, count, ready ? &now : timeout, mask));
+}
+
+GANNET_INTERPOSED int __poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {
+  if (room / sizeof *fds < count) std::abort();
+  return poll(fds, count, timeout);
+}
+
+GANNET_INTERPOSED int __ppoll_chk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t room) {
+  if (room / sizeof *fds < count) std::abort();
+  return ppoll(fds, count, timeout, mask);
+}
+
+// A pending error makes a descriptor readable, as on Linux.
+
+GANNET_INTERPOSED int select(int count, fd_set* in, fd_set* out, fd_set* exceptional, timeval* timeout) {
+  for (fd_set* set : std::array{in, out, exceptional}) prepare(count, set);
+  return real().select(count, in, out, exceptional, timeout);
+}
+
+GANNET_INTERPOSED int pselect(int count, fd_set* in, fd_set* out, fd_set* exceptional, const timespec* timeout, const sigset_t* mask) {
+  for (fd_set* set : std::array{in, out, exceptional}) prepare(count, set);
+  return real().pselect(count, in, out, exceptional, timeout, mask);
+}
+
+GANNET_INTERPOSED int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  auto socket = operation != EPOLL_CTL_DEL ? table.find(fd) : Table::Use();
+  if (!socket) return real().epoll_ctl(epoll, operation, fd, event);
+  static_cast<void>(socket->attach(fd));
+  const int done = real().epoll_ctl(epoll, operation, fd, event);
+  if (done == 0) remember(epoll, fd, *event);
+  return done;
+}
+
+GANNET_INTERPOSED int epoll_wait(int epoll, epoll_event* events, int room, int timeout) {
+  const int count = real().epoll_wait(epoll, events, room, timeout);
+  if (count > 0) put_right(epoll, std::span(events, static_cast<std::size_t>(count)));
+  return count;
+}
+
+GANNET_INTERPOSED int epoll_pwait(int epoll, epoll_event* events, int room, int timeout, const sigset_t* mask) {
+  const int count = real().epoll_pwait(epoll, events, room, timeout, mask);
+  if (count > 0) put_right(epoll, std::span(events, static_cast<std::size_t>(count)));
+  return count;
+}
+
+GANNET_INTERPOSED int epoll_pwait2(int epoll, epoll_event* events, int room, const timespec* timeout, const sigset_t* mask) {
+  const int count = real().epoll_pwait2(epoll, events, room, timeout, mask);
+  if (count > 0) put_right(epoll, std::span(events, static_cast<std::size_t>(count)));
+  return count;
+}
+
+}  // extern "C"
+
+// Within this file, so that the calls reach the functions above (real.h).
+bool gannet::preload::wait_by_number(long number, const long* arguments, long& result) {
+  switch (number) {
+    case SYS_epoll_ctl:
+      result = call(::epoll_ctl, arguments);
+      return true;
+#ifdef SYS_poll
+    case SYS_poll:
+      result = call(::poll, arguments);
+      return true;
+    case SYS_select:
+      result = call(::select, arguments);
+      return true;
+    case SYS_epoll_wait:
+      result = call(::epoll_wait, arguments);
+      return true;
+#endif
+    default:
+      return false;
+  }
+}
