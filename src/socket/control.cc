@@ -15,8 +15,7 @@ bool is_family(Family family) { return family == Family::ipv4 || family == Famil
 
 // Or shows what a send before it has changed: the first datagram binds.
 bool changes_socket(Kind kind) {
-  return kind != Kind::peer_address && kind != Kind::get && kind != Kind::membership &&
-         kind != Kind::bind_automatically;
+  return kind != Kind::peer_address && kind != Kind::get && kind != Kind::membership && kind != Kind::bind_automatically;
 }
 
 Result<ControlAnswer> bind(stack::Udp& udp, stack::Endpoint& endpoint, const Address& local) {
@@ -48,7 +47,7 @@ Result<ControlAnswer> disconnect(stack::Udp& udp, stack::Endpoint& endpoint) {
   return ControlAnswer{.address = endpoint.local};
 }
 
-Result<ControlAnswer> set(stack::Endpoint& endpoint, Option option, int value, Time now) {
+Result<ControlAnswer> set(stack::Udp& udp, stack::Endpoint& endpoint, Option option, int value, Time now) {
   stack::EndpointOptions& options = endpoint.options;
   const bool on = value != 0;
   switch (option) {
@@ -63,6 +62,7 @@ Result<ControlAnswer> set(stack::Endpoint& endpoint, Option option, int value, T
       break;
     case Option::reuse_address:
       options.reuse_address = on;
+      udp.update_reuse(endpoint);
       break;
     case Option::reuse_port:
       options.reuse_port = on;
@@ -244,7 +244,7 @@ Result<ControlAnswer> carry_out(engine::Engine& engine, stack::Endpoint& endpoin
       if (!endpoint.is_connected()) return Error{ENOTCONN};
       return ControlAnswer{.address = endpoint.peer};
     case Kind::set:
-      return set(endpoint, request.option, request.value, engine.now());
+      return set(udp, endpoint, request.option, request.value, engine.now());
     case Kind::get: {
       const auto value = get(engine, endpoint, request.option);
       if (!value) return value.error();

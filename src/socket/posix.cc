@@ -171,6 +171,7 @@ Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) 
 
 Result<std::size_t> PosixSocket::send_whole(int fd, StackSocket& stack, const Outgoing& datagram, int flags) {
   for (;;) {
+    if (const int code = stack.take_unconnected_error()) return Error{code};
     const auto sent = stack.send(std::span(&datagram, 1), Deadline::now());
     if (sent) return datagram.data.size();
     if (sent.error().code != EAGAIN) return sent.error();
@@ -228,9 +229,14 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
   for (;;) {
     const auto take = (flags & MSG_PEEK) != 0 ? Take::peek : Take::remove;
     datagram.buffer = buffer;
+    if (const int code = stack.take_unconnected_error()) return Error{code};
     const auto count = stack.receive(std::span(&datagram, 1), Deadline::now(), take);
     if (count) break;
-    if (receives_no_more_.load(std::memory_order_relaxed)) return 0;
+    if (receives_no_more_.load(std::memory_order_relaxed)) {
+      // As Linux has it, only who would wait is told of the end.
+      const bool waits = (flags & MSG_DONTWAIT) == 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
+      return waits ? Result<std::size_t>(0u) : Error{EAGAIN};
+    }
     if (count.error().code != EAGAIN) return count.error();
     if (const auto waited = wait_readable(fd, stack, flags); !waited) return waited.error();
   }
@@ -247,8 +253,9 @@ Result<std::size_t> PosixSocket::receive_error(std::span<std::byte> buffer, msgh
   if (!error) return error.error();
   if (message.msg_name != nullptr) build_address(error->peer, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   message.msg_flags |= MSG_ERRQUEUE;
+  if (quoted > buffer.size()) message.msg_flags |= MSG_TRUNC;
   put_error(*error, message);
-  return quoted;
+  return std::min(quoted, buffer.size());
 }
 
 Result<std::size_t> PosixSocket::receive_batch(int fd, std::span<mmsghdr> batch, int flags, timespec* timeout) {

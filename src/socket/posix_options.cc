@@ -59,6 +59,7 @@ int corrected(const OptionRow& row, int value) {
   if (row.max == 1 && row.min == 0) return value != 0 ? 1 : 0;
   const bool buffer = row.option == Option::receive_buffer || row.option == Option::send_buffer;
   if (buffer) return value < 0 ? row.max : std::min(value, row.max);
+  if (row.option == Option::tos) return value & 0xff;
   return value;
 }
 
@@ -88,6 +89,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
   if (const auto number = wanted_value(level, name)) return give(*number, value, size);
   if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{multicast_address_.load(std::memory_order_relaxed)}, value, size);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
+  if (level != SOL_SOCKET && level != IPPROTO_IP && level != IPPROTO_UDP) return Error{EOPNOTSUPP};
   const OptionRow* row = find_row(level, name);
   if (row == nullptr) return Error{ENOPROTOOPT};
   const auto number = get_table_option(fd, row->option);

@@ -240,7 +240,7 @@ Result<SocketError> StackSocket::receive_error(std::span<std::byte> quote, std::
   stack::ReceiveSlot slot;
   slot.buffer = quote;
   if (!client_.receive_error(slot)) return Error{EAGAIN, "no error has been reported"};
-  quoted = slot.size;
+  quoted = slot.header.payload_size;
   const stack::RecordHeader& header = slot.header;
   SocketError error;
   error.code = header.error_code;

@@ -60,6 +60,8 @@ class StackSocket final : public Provider {
   // For who keeps the descriptor and waits on it by himself (socket/posix.h).
   [[nodiscard]] const engine::HostView& host() const { return host_; }
   [[nodiscard]] bool is_connected() const { return peer_.load(std::memory_order_relaxed) != 0; }
+  // The pending error of a socket without a peer, which on Linux fails the next call all the same where IP_RECVERR is on. 0: none.
+  int take_unconnected_error() { return client_.has_pending_error() && !is_connected() ? client_.take_error() : 0; }
   [[nodiscard]] bool has_datagram() const { return client_.has_datagram(); }
   [[nodiscard]] bool has_error() const { return client_.has_pending_error() || client_.has_queued_error(); }
   // The descriptor was found readable: a token without a datagram is silenced, and a hang-up closes the socket.
@@ -68,7 +70,7 @@ class StackSocket final : public Provider {
   // About to fork; and, in the child, a send ring of its own.
   void share();
   Result<void> renew_send_ring();
-  // As receive_error(), and the start of the datagram that it is about into `quote`.
+  // As receive_error(), and the start of the datagram that it is about into `quote`, of which there is `quoted`.
   Result<SocketError> receive_error(std::span<std::byte> quote, std::size_t& quoted);
 
  private:

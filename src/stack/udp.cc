@@ -79,10 +79,10 @@ void Udp::retire(Endpoint& endpoint, Time now) {
 
 Result<void> Udp::bind(Endpoint& endpoint, const Address& local) {
   auto& socket = static_cast<Socket&>(endpoint);
-  if (socket.is_bound()) return Error{EINVAL, "the socket is bound already"};
   if (!local.ip.is_ipv4()) return Error{EAFNOSUPPORT, "this host has no IPv6"};
   const AddressKind kind = interfaces_.kind_of(local.ip, 0);
   if (kind == AddressKind::foreign || kind == AddressKind::reserved) return Error{EADDRNOTAVAIL, "not an address of this host"};
+  if (socket.is_bound()) return Error{EINVAL, "the socket is bound already"};
 
   socket.PortBinding::reuse_address = socket.options.reuse_address;
   socket.PortBinding::reuse_port = socket.options.reuse_port;
@@ -125,6 +125,11 @@ Result<void> Udp::bind_automatically(Socket& socket) {
     return {};
   }
   return Error{EAGAIN, "no free port is left: every ephemeral port has a socket"};
+}
+
+void Udp::update_reuse(Endpoint& endpoint) {
+  auto& socket = static_cast<Socket&>(endpoint);
+  socket.PortBinding::reuse_address = socket.options.reuse_address;
 }
 
 Result<void> Udp::connect(Endpoint& endpoint, const Address& peer) {

@@ -57,6 +57,8 @@ class Udp {
 
   // Port 0 takes a free one. EADDRNOTAVAIL: not an address of this host, nor a group, nor a broadcast address. EADDRINUSE. EINVAL: bound already.
   Result<void> bind(Endpoint& endpoint, const Address& local);
+  // options.reuse_address has changed: whether others may bind to the port from now on.
+  void update_reuse(Endpoint& endpoint);
   // Fixes the peer and with it the local address; binds where that is still to do. May be called again for another peer. ENETUNREACH, EACCES
   // (broadcast), EINVAL (port 0), EAGAIN (no port left).
   Result<void> connect(Endpoint& endpoint, const Address& peer);
