@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "link/uplink_face.h"
+#include "wire/checksum.h"
 #include "wire/icmp4.h"
 #include "wire/ipv4.h"
 #include "wire/udp.h"
@@ -60,16 +61,19 @@ std::optional<std::uint8_t> code_of(int error) {
     case EACCES:
       return wire::unreachable_code::prohibited;
     default:
-      return std::nullopt;  // EMSGSIZE stands in the error queue
+      return std::nullopt;
   }
 }
 
-// The datagram that an error is about, as far as it is quoted: an IPv4 and a UDP header, and the start of its payload.
+// The datagram that an error is about, as far as it is quoted: an IPv4 and a UDP header, which tell of the whole, and the start of its payload.
 void emit_quote(const UplinkError& error, std::span<std::byte> quote) {
   std::ranges::copy(std::span(error.quote).first(error.quoted), quote.subspan(headers_size).begin());
   wire::emit_udp_unchecked(error.src.port, error.dst.port, quote.subspan(wire::ipv4_header_size));
-  wire::store_be16(quote, wire::ipv4_header_size + 4, static_cast<std::uint16_t>(std::min<std::size_t>(error.size + wire::udp_header_size, 65515)));
+  wire::store_be16(quote, wire::ipv4_header_size + 4, static_cast<std::uint16_t>(wire::udp_header_size + error.size));
   wire::emit_ipv4({.src = error.src.ip, .dst = error.dst.ip, .protocol = wire::protocol_udp}, quote);
+  const auto whole = static_cast<std::uint16_t>(headers_size + error.size);
+  wire::store_be16(quote, 10, wire::update_checksum(wire::load_be16(quote, 10), wire::load_be16(quote, 2), whole));
+  wire::store_be16(quote, 2, whole);
 }
 
 }  // namespace
@@ -180,7 +184,7 @@ std::size_t Uplink::send_run(UplinkFace& face, std::span<Frame> frames, Time now
     const bool returns = own != nullptr && datagram->interface == 0 && find(datagram->dst.ip, datagram->dst.port) != nullptr;
     if (own == nullptr || returns) {
       if (count != 0) break;
-      if (returns) tell(*datagram, departure->payload, wire::unreachable_code::port, datagram->dst.ip);
+      if (returns) tell(*datagram, departure->payload, wire::unreachable_code::port, 0, datagram->dst.ip);
       face.drop(returns ? Drop::uplink_held_port : datagram != nullptr ? Drop::uplink_no_claim : departure.error());
       frames[0].release();
       return 1;
@@ -188,20 +192,21 @@ std::size_t Uplink::send_run(UplinkFace& face, std::span<Frame> frames, Time now
     if (count != 0 && (own != claim || note != departure->note)) break;
     claim = own;
     note = departure->note;
-    claim->socket.last_source = datagram->src.ip;
     batch_.address(count, *datagram, departure->payload);
-    if (claim->shared) remember(hash_of(datagram->src, datagram->dst, departure->payload), now);
+    if (claim->shared && datagram->interface != 0) remember(hash_of(datagram->src, datagram->dst, departure->payload), now);
   }
   claim->socket.set_note(note);
   return transmit(face, *claim, frames.first(count));
 }
 
+// What the kernel says may be about a datagram that went before: then its error queue is the place to read it, and this one goes at the second try.
 std::size_t Uplink::transmit(UplinkFace& face, Claim& claim, std::span<Frame> frames) {
-  // What the kernel says may be about a datagram that went before: then its error queue is the place to read it, and this one goes at the second try.
   for (int attempt = 0;;) {
     const int sent = ::sendmmsg(claim.socket.fd(), batch_.headers.data(), static_cast<unsigned>(frames.size()), MSG_DONTWAIT);
     if (sent > 0) {
       for (Frame& frame : frames.first(static_cast<std::size_t>(sent))) face.sent(frame);
+      // What stopped the batch is said again when its datagram is the first: once is enough.
+      if (static_cast<std::size_t>(sent) < frames.size()) take_errors(claim);
       return static_cast<std::size_t>(sent);
     }
     const int code = errno;
@@ -210,21 +215,29 @@ std::size_t Uplink::transmit(UplinkFace& face, Claim& claim, std::span<Frame> fr
       if (!std::exchange(claim.waits, true)) static_cast<void>(watch(claim, EPOLLIN | EPOLLOUT, true));
       return 0;
     }
-    take_errors(claim);
-    if (attempt++ == 0) continue;
-    const auto departure = parse(frames[0], face.interface());
-    if (const auto unreachable = code_of(code)) tell(departure->datagram, departure->payload, *unreachable, IpAddress::any(Family::ipv4));
-    face.drop(code == ENOBUFS || code == ENOMEM ? Drop::link_queue_full : Drop::uplink_refused);
-    frames[0].release();
+    const std::uint32_t told = take_errors(claim);
+    const std::uint32_t mtu = code == EMSGSIZE ? told : 0;
+    if (mtu == 0 && attempt++ == 0) continue;
+    refuse(face, frames[0], code, mtu);
     return 1;
   }
 }
 
+// A packet that the kernel does not send, for a reason of errno's; `mtu` where that is its size.
+void Uplink::refuse(UplinkFace& face, Frame& frame, int code, std::uint32_t mtu) {
+  const auto departure = parse(frame, face.interface());
+  const auto unreachable = mtu != 0 ? wire::unreachable_code::fragmentation_needed : code_of(code);
+  if (unreachable) tell(departure->datagram, departure->payload, *unreachable, mtu, IpAddress::any(Family::ipv4));
+  face.drop(code == ENOBUFS || code == ENOMEM ? Drop::link_queue_full : Drop::uplink_refused);
+  frame.release();
+}
+
 // Has the stack hear of a datagram that cannot be sent.
-void Uplink::tell(const UplinkDatagram& datagram, std::span<const std::byte> payload, std::uint8_t code, const IpAddress& offender) {
-  if (errors_.size() == max_errors) return;
-  UplinkError& error = errors_.emplace_back();
+void Uplink::tell(const UplinkDatagram& datagram, std::span<const std::byte> payload, std::uint8_t code, std::uint32_t mtu,
+                  const IpAddress& offender) {
+  UplinkError error;
   error.code = code;
+  error.mtu = mtu;
   error.offender = offender;
   error.src = datagram.src;
   error.dst = datagram.dst;
@@ -232,22 +245,30 @@ void Uplink::tell(const UplinkDatagram& datagram, std::span<const std::byte> pay
   error.size = static_cast<std::uint16_t>(payload.size());
   error.quoted = static_cast<std::uint16_t>(std::min(payload.size(), error.quote.size()));
   std::ranges::copy(payload.first(error.quoted), error.quote.begin());
-  nudge();
+  hold(error);
 }
 
-void Uplink::take_errors(Claim& claim) {
+// Empties the error queue. Returns the MTU that the datagram which was refused just now is too large for, or 0.
+std::uint32_t Uplink::take_errors(Claim& claim) {
+  std::uint32_t mtu = 0;
   // At most so many: each is one of a datagram that we sent, and the kernel keeps few.
   for (std::size_t i = 0; i < max_errors; ++i) {
-    auto error = claim.socket.next_error();
+    const auto error = claim.socket.next_error();
     if (!error) break;
-    if (errors_.size() < max_errors) errors_.push_back(*error);
+    if (error->at_once) {
+      mtu = error->mtu;
+    } else {
+      hold(*error);
+    }
   }
   claim.socket.clear_error();
-  if (!errors_.empty()) nudge();
+  return mtu;
 }
 
-// So that the engine asks, and the errors become packets.
-void Uplink::nudge() {
+// Until the engine asks, and the error becomes a packet.
+void Uplink::hold(const UplinkError& error) {
+  if (errors_.size() == max_errors) return faces_.front()->drop(Drop::link_queue_full);
+  errors_.push_back(error);
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(nudge_.get(), &one, sizeof one);
 }
@@ -269,6 +290,11 @@ std::uint64_t Uplink::hash_of(const Address& src, const Address& dst, std::span<
 
 // In.
 
+// For all that one socket may bring.
+bool Uplink::has_room() const {
+  return std::ranges::all_of(faces_, [](const UplinkFace* face) { return face->room() >= uplink_batch; });
+}
+
 void Uplink::receive(FramePools& pools, Time now) {
   std::array<epoll_event, sockets_at_once> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
@@ -282,14 +308,15 @@ void Uplink::receive(FramePools& pools, Time now) {
     }
     if ((what & EPOLLOUT) != 0 && std::exchange(claim->waits, false)) static_cast<void>(watch(*claim, EPOLLIN, true));
     if ((what & EPOLLERR) != 0) take_errors(*claim);
-    if ((what & EPOLLIN) != 0) receive(*claim, pools, now);
+    if ((what & EPOLLIN) != 0 && has_room()) receive(*claim, pools, now);
   }
-  for (const UplinkError& error : std::exchange(errors_, {})) hand_up(error, pools);
+  for (const UplinkError& error : errors_) hand_up(error, pools);
+  errors_.clear();
 }
 
 void Uplink::receive(Claim& claim, FramePools& pools, Time now) {
   std::array<Frame, uplink_batch> frames;
-  for (std::size_t slot = 0; slot < frames.size(); ++slot) {
+  for (std::size_t slot = 0; slot < claim.ask; ++slot) {
     frames[slot] = pools.small->allocate();
     batch_.clear(slot);
     auto& [first, second] = batch_.pieces[slot];
@@ -300,8 +327,9 @@ void Uplink::receive(Claim& claim, FramePools& pools, Time now) {
     const auto room = frames[slot].bytes().subspan(headers_size);
     first = {room.data(), room.size()};
   }
-  const int count = ::recvmmsg(claim.socket.fd(), batch_.headers.data(), uplink_batch, MSG_DONTWAIT, nullptr);
+  const int count = ::recvmmsg(claim.socket.fd(), batch_.headers.data(), static_cast<unsigned>(claim.ask), MSG_DONTWAIT, nullptr);
   if (count < 0 && errno != EAGAIN && errno != EINTR) take_errors(claim);  // one of something that we sent
+  claim.ask = std::clamp(2 * static_cast<std::size_t>(std::max(count, 0)), least_asked, uplink_batch);
   for (int slot = 0; slot < count; ++slot) hand_up(claim, static_cast<std::size_t>(slot), frames[static_cast<std::size_t>(slot)], pools, now);
 }
 
@@ -363,7 +391,7 @@ void Uplink::hand_up(const UplinkError& error, FramePools& pools) {
   emit_quote(error, message.subspan(wire::icmp4_header_size));
   const bool too_big =
       error.type == static_cast<std::uint8_t>(wire::Icmp4Type::unreachable) && error.code == wire::unreachable_code::fragmentation_needed;
-  wire::emit_icmp4(static_cast<wire::Icmp4Type>(error.type), error.code, too_big ? error.mtu & 0xffff : 0, message);
+  wire::emit_icmp4(static_cast<wire::Icmp4Type>(error.type), error.code, too_big ? std::min(error.mtu, 65535u) : 0, message);
   const IpAddress offender = error.offender.is_any() ? error.src.ip : error.offender;
   wire::emit_ipv4({.src = offender, .dst = error.src.ip, .protocol = wire::protocol_icmp}, frame.bytes());
   face.push(std::move(frame));

@@ -10,7 +10,8 @@
 // A multicast or broadcast of ours is looped by the stack itself, so the kernel's copy of it is dropped (Drop::uplink_own_copy). What the kernel
 // brings twice, to a wildcard and to a bound socket of one port, is taken from the wildcard. What is for a port that is held here and wanted by
 // nobody is refused here: it would come back. Owner: the guest host, and the faces.  Thread: the engine's.  Allocates: for a claim, a group, a face.
-// Bounds: UplinkSetup; sockets by RLIMIT_NOFILE (EMFILE); a face that is not emptied drops (Drop::link_queue_full).
+// Bounds: UplinkSetup; sockets by RLIMIT_NOFILE (EMFILE). While a face is nearly full, datagrams wait in the kernel's buffers
+// (Drop::uplink_overflow).
 #pragma once
 #include <array>
 #include <cstddef>
@@ -62,11 +63,14 @@ class Uplink : public std::enable_shared_from_this<Uplink> {
 
  private:
   friend class UplinkFace;
+  static constexpr std::size_t least_asked = 4;
   struct Claim {
     UplinkSocket socket;
     std::size_t count = 0;
     bool shared = false;  // others may have the port too
     bool waits = false;   // for room in the kernel's send buffer
+    // How many datagrams are asked for at a time: twice as many as came, since each that does not come costs as well.
+    std::size_t ask = least_asked;
   };
   using Key = std::uint64_t;
   static Key key_of(const IpAddress& ip, std::uint16_t port) { return std::uint64_t{ip.number()} << 16 | port; }
@@ -88,12 +92,14 @@ class Uplink : public std::enable_shared_from_this<Uplink> {
   std::size_t send(UplinkFace& face, std::span<Frame> frames, Time now);
   std::size_t send_run(UplinkFace& face, std::span<Frame> frames, Time now);
   std::size_t transmit(UplinkFace& face, Claim& claim, std::span<Frame> frames);
-  void tell(const UplinkDatagram& datagram, std::span<const std::byte> payload, std::uint8_t code, const IpAddress& offender);
-  void take_errors(Claim& claim);
-  void nudge();
+  void refuse(UplinkFace& face, Frame& frame, int code, std::uint32_t mtu);
+  void tell(const UplinkDatagram& datagram, std::span<const std::byte> payload, std::uint8_t code, std::uint32_t mtu, const IpAddress& offender);
+  std::uint32_t take_errors(Claim& claim);
+  void hold(const UplinkError& error);
   void remember(std::uint64_t hash, Time now);
   [[nodiscard]] std::uint64_t hash_of(const Address& src, const Address& dst, std::span<const std::byte> payload) const;
 
+  [[nodiscard]] bool has_room() const;
   void receive(FramePools& pools, Time now);
   void receive(Claim& claim, FramePools& pools, Time now);
   void hand_up(Claim& claim, std::size_t slot, Frame& frame, FramePools& pools, Time now);

@@ -25,14 +25,18 @@ T read_as(const cmsghdr& part) {
 }
 
 // Adds a control message behind `size` bytes of others.
-template <class T>
-void add(msghdr& message, std::size_t& size, int type, const T& value) {
+void add(msghdr& message, std::size_t& size, int type, std::span<const std::byte> value) {
   auto* part = reinterpret_cast<cmsghdr*>(static_cast<std::byte*>(message.msg_control) + size);
   part->cmsg_level = IPPROTO_IP;
   part->cmsg_type = type;
-  part->cmsg_len = CMSG_LEN(sizeof value);
-  std::memcpy(CMSG_DATA(part), &value, sizeof value);
-  size += CMSG_SPACE(sizeof value);
+  part->cmsg_len = CMSG_LEN(value.size());
+  std::memcpy(CMSG_DATA(part), value.data(), value.size());
+  size += CMSG_SPACE(value.size());
+}
+
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
 }
 
 IpAddress kernel_ip(const in_addr& address) { return IpAddress::ipv4(ntohl(address.s_addr)); }
@@ -93,14 +97,11 @@ void UplinkBatch::address(std::size_t slot, const UplinkDatagram& datagram, std:
   in_pktinfo info{};
   info.ipi_ifindex = static_cast<int>(datagram.interface);
   info.ipi_spec_dst.s_addr = htonl(datagram.src.ip.number());
-  add(message, size, IP_PKTINFO, info);
-  add(message, size, IP_TTL, int{datagram.ttl});
-  add(message, size, IP_TOS, int{datagram.tos});
-  if (!datagram.options.empty()) {
-    std::array<std::byte, 40> options{};
-    std::ranges::copy(datagram.options.first(std::min(datagram.options.size(), options.size())), options.begin());
-    add(message, size, IP_RETOPTS, options);
-  }
+  const int ttl = datagram.ttl, tos = datagram.tos;
+  add(message, size, IP_PKTINFO, bytes_of(info));
+  add(message, size, IP_TTL, bytes_of(ttl));
+  add(message, size, IP_TOS, bytes_of(tos));
+  if (!datagram.options.empty()) add(message, size, IP_RETOPTS, datagram.options);
   message.msg_controllen = size;
 }
 
@@ -161,9 +162,7 @@ bool UplinkSocket::describe(msghdr& message, UplinkError& error) const {
     const auto extended = read_as<sock_extended_err>(*part);
     error.mtu = extended.ee_info;
     if (extended.ee_origin == SO_EE_ORIGIN_LOCAL && extended.ee_errno == EMSGSIZE) {
-      error.type = 3;
-      error.code = 4;
-      if (local_.ip.is_any()) error.src.ip = last_source;
+      error.at_once = true;
       told = true;
     } else if (extended.ee_origin == SO_EE_ORIGIN_ICMP) {
       error.type = extended.ee_type;

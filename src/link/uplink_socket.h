@@ -32,6 +32,7 @@ struct UplinkDatagram {
 
 // An error of a datagram that was sent, from a router, a peer or the kernel itself.
 struct UplinkError {
+  bool at_once = false;             // the kernel's own, of the datagram that it has just refused: larger than `mtu`
   std::uint8_t type = 3, code = 0;  // ICMP
   std::uint32_t mtu = 0;
   IpAddress offender;  // who says so; any: this machine
@@ -80,7 +81,6 @@ class UplinkSocket {
   void clear_error();
   // How much the kernel's count of datagrams that found no room has grown.
   std::uint32_t overflow_growth(std::uint32_t count);
-  IpAddress last_source;  // of what was sent from a wildcard
 
  private:
   bool describe(msghdr& message, UplinkError& error) const;

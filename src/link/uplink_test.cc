@@ -1,18 +1,23 @@
 #include "link/uplink.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "link/tap_link.h"
 #include "wire/icmp4.h"
 #include "wire/ipv4.h"
 #include "wire/udp.h"
@@ -24,14 +29,63 @@ constexpr std::uint32_t lo = 1;
 const IpAddress here = IpAddress::ipv4(127, 0, 0, 1);
 const IpAddress any = IpAddress::any(Family::ipv4);
 
+// As ifconfig(8) does; with another socket each time, since the network namespace may be another.
+template <class Request>
+bool configure(unsigned long what, Request& request) {
+  return ::ioctl(Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)).get(), what, &request) == 0;
+}
+
 // Other tests of this process may have moved it into a network namespace of its own, where nothing is up yet.
 void raise_loopback() {
-  const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   std::strcpy(request.ifr_name, "lo");
-  ::ioctl(fd.get(), SIOCGIFFLAGS, &request);
+  configure(SIOCGIFFLAGS, request);
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  ::ioctl(fd.get(), SIOCSIFFLAGS, &request);
+  configure(SIOCSIFFLAGS, request);
+}
+
+bool set_loopback_mtu(int mtu) {
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_mtu = mtu;
+  return configure(SIOCSIFMTU, request);
+}
+
+bool set_address(const char* interface, unsigned long what, const IpAddress& ip) {
+  ifreq request{};
+  std::strcpy(request.ifr_name, interface);
+  const sockaddr_in name = to_sockaddr({ip, 0});
+  std::memcpy(&request.ifr_addr, &name, sizeof name);
+  return configure(what, request);
+}
+
+// Has the kernel take it that this neighbour is there.
+bool set_neighbor(const char* interface, const IpAddress& ip) {
+  arpreq request{};
+  const sockaddr_in name = to_sockaddr({ip, 0});
+  std::memcpy(&request.arp_pa, &name, sizeof name);
+  request.arp_ha.sa_family = ARPHRD_ETHER;
+  request.arp_ha.sa_data[0] = 2;
+  request.arp_flags = ATF_COM | ATF_PERM;
+  std::strcpy(request.arp_dev, interface);
+  return configure(SIOCSARP, request);
+}
+
+int option(const Fd& fd, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd.get(), IPPROTO_IP, name, &value, &size) == 0 ? value : -1;
+}
+
+// This process's socket of that name: the uplink's.
+Fd socket_at(const Address& local) {
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_in name{};
+    socklen_t size = sizeof name;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0 || name.sin_family != AF_INET) continue;
+    if (to_address(name) == local) return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  }
+  return {};
 }
 
 // An outside program's socket.
@@ -73,6 +127,7 @@ class Outside {
     for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
       if (part->cmsg_type == IP_TTL) std::memcpy(&ttl, CMSG_DATA(part), sizeof ttl);
       if (part->cmsg_type == IP_TOS) tos = *CMSG_DATA(part);
+      if (part->cmsg_type == IP_RECVOPTS) options.assign(CMSG_DATA(part), CMSG_DATA(part) + (part->cmsg_len - CMSG_LEN(0)));
     }
     data.resize(static_cast<std::size_t>(size));
     return data;
@@ -81,6 +136,7 @@ class Outside {
   Address address, from;
   bool bound = false;
   int ttl = 0, tos = 0;
+  std::vector<unsigned char> options;
 
  private:
   Fd fd_;
@@ -214,6 +270,20 @@ TEST_F(UplinkOnLoopback, CarriesTtlAndTosBothWays) {
   EXPECT_EQ(got->ipv4.tos, 0x28);
 }
 
+TEST_F(UplinkOnLoopback, SendsIpOptions) {
+  const Address local = claim();
+  Outside program;
+  program.set(IPPROTO_IP, IP_RECVOPTS, 1);
+  const std::array router_alert{std::byte{148}, std::byte{4}, std::byte{0}, std::byte{0}};
+  Frame frame = pools.allocate(33);
+  frame.resize(33);
+  wire::emit_udp(here, here, local.port, program.address.port, frame.bytes().subspan(24));
+  wire::emit_ipv4({.src = here, .dst = here, .protocol = wire::protocol_udp, .id = 1, .options = router_alert}, frame.bytes());
+  ASSERT_EQ(face->send(std::span(&frame, 1), now), 1u);
+  ASSERT_EQ(program.receive()->size(), 1u);
+  EXPECT_EQ(program.options, (std::vector<unsigned char>{148, 4, 0, 0}));
+}
+
 TEST_F(UplinkOnLoopback, CarriesEverySize) {
   const Address local = claim();
   Outside program;
@@ -236,6 +306,60 @@ TEST_F(UplinkOnLoopback, SendsBatches) {
   for (int i = 0; i < 100; ++i) frames.push_back(packet(i % 10 < 5 ? one : other, program.address, std::to_string(i)));
   ASSERT_EQ(face->send(frames, now), 100u);
   for (int i = 0; i < 100; ++i) ASSERT_EQ(program.receive(), std::to_string(i)) << dropped(Drop::uplink_refused) << dropped(Drop::uplink_no_claim);
+}
+
+TEST_F(UplinkOnLoopback, CarriesTenThousandEachWay) {
+  const Address local = claim();
+  Outside program;
+  constexpr int rounds = 250, at_once = 40;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Frame> frames;
+    for (int i = 0; i < at_once; ++i) frames.push_back(packet(local, program.address, std::to_string(round * at_once + i)));
+    ASSERT_EQ(face->send(frames, now), std::size_t{at_once});
+    for (int i = 0; i < at_once; ++i) {
+      const auto data = program.receive();
+      ASSERT_EQ(data, std::to_string(round * at_once + i));
+      ASSERT_TRUE(program.send(*data, local));
+    }
+    for (int i = 0; i < at_once; ++i) ASSERT_EQ(receive()->data, std::to_string(round * at_once + i));
+  }
+  EXPECT_EQ(face->counters().frames_in.value(), 10000u);
+  EXPECT_EQ(face->counters().frames_out.value(), 10000u);
+}
+
+// What a face has no room for waits with the kernel.
+TEST_F(UplinkOnLoopback, TakesNoMoreThanWasAskedFor) {
+  face.reset();
+  uplink = Uplink::create({.waiting = uplink_batch, .key = {1, 2}}).value();
+  face = uplink->open_face(lo, "lo", 65535).value();
+  Outside program;
+  const std::array locals{claim(), claim(), claim(), claim()};
+  for (int i = 0; i < 40; ++i) {
+    for (const Address& local : locals) ASSERT_TRUE(program.send(std::to_string(i), local));
+  }
+  std::map<std::uint16_t, int> got;
+  for (int i = 0; i < 160; ++i) {
+    const auto one = receive();
+    ASSERT_TRUE(one) << i;
+    EXPECT_EQ(one->data, std::to_string(got[one->dst_port]++));
+  }
+  EXPECT_EQ(dropped(Drop::link_queue_full), 0u);
+}
+
+// What the note in a packet asks for is set on the kernel's socket.
+TEST_F(UplinkOnLoopback, SetsWhatTheSenderWants) {
+  const Address local = claim();
+  Outside program;
+  const Fd fd = socket_at(local);
+  ASSERT_TRUE(fd);
+  for (const int discovery : {IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT}) {
+    for (const bool loop : {false, true}) {
+      const auto note = static_cast<std::uint16_t>(discovery | (loop ? 0 : int{wire::guest_note::no_loop}));
+      ASSERT_EQ(send(local, program.address, "x", {.id = note}), 1u);
+      EXPECT_EQ(option(fd, IP_MTU_DISCOVER), discovery);
+      EXPECT_EQ(option(fd, IP_MULTICAST_LOOP), loop);
+    }
+  }
 }
 
 TEST_F(UplinkOnLoopback, PortsAreTheMachines) {
@@ -335,6 +459,23 @@ TEST_F(UplinkOnLoopback, HearsABroadcastOnce) {
   EXPECT_EQ(got->data, "theirs too");
 }
 
+// Likewise of a group. Where the port is nobody else's, what comes from it is ours for certain.
+TEST_F(UplinkOnLoopback, HearsAGroupOnce) {
+  const IpAddress group = IpAddress::ipv4(239, 1, 2, 4);
+  const Address local = claim(any);
+  ASSERT_TRUE(uplink->update_group(group, lo, true, {}));
+  Outside sender;
+  sender.set(IPPROTO_IP, IP_MULTICAST_IF, static_cast<int>(htonl(INADDR_LOOPBACK)));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(send({here, local.port}, {group, local.port}, "ours"), 1u);
+    ASSERT_TRUE(sender.send("theirs", {group, local.port}));
+    const auto got = receive();
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->data, "theirs");
+  }
+  EXPECT_EQ(dropped(Drop::uplink_own_copy), 3u);
+}
+
 TEST_F(UplinkOnLoopback, JoinsGroups) {
   const IpAddress group = IpAddress::ipv4(239, 1, 2, 3);
   const Address local = claim(any);
@@ -384,6 +525,79 @@ TEST_F(UplinkOnLoopback, CountsWhatFindsNoFrame) {
   all.clear();
   ASSERT_TRUE(program.send("kept", local));
   EXPECT_EQ(receive()->data, "kept");
+}
+
+// With a network of its own, on which this process may do as it likes: a wire with nobody else on it.
+class UplinkInNamespace : public UplinkOnLoopback {
+ protected:
+  void SetUp() override {
+    if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) GTEST_SKIP() << "no right to make a network namespace";
+    UplinkOnLoopback::SetUp();
+  }
+  // The next tests in this process are at home here.
+  void TearDown() override { set_loopback_mtu(65536); }
+};
+
+// A datagram that is not to be fragmented, in a batch: its sender alone is told, once, and the others go.
+TEST_F(UplinkInNamespace, TellsOfTheMtu) {
+  ASSERT_TRUE(set_loopback_mtu(1500));
+  const Address local = claim(any);
+  Outside program;
+  const Address one{IpAddress::ipv4(127, 0, 0, 9), local.port}, other{here, local.port};
+  constexpr std::uint16_t never_fragment = IP_PMTUDISC_DO;
+  std::vector<Frame> frames;
+  frames.push_back(packet(other, program.address, "small", {.id = never_fragment}));
+  frames.push_back(packet(one, program.address, std::string(2000, 'x'), {.id = never_fragment}));
+  frames.push_back(packet(other, program.address, "small too", {.id = never_fragment}));
+  frames.push_back(packet(other, program.address, std::string(2000, 'y'), {.id = IP_PMTUDISC_WANT}));
+  ASSERT_EQ(face->send(frames, now), 4u);
+  EXPECT_EQ(program.receive(), "small");
+  EXPECT_EQ(program.receive(), "small too");
+  EXPECT_EQ(program.receive(), std::string(2000, 'y'));
+  EXPECT_EQ(dropped(Drop::uplink_refused), 1u);
+  const auto got = receive();
+  ASSERT_TRUE(got);
+  const auto icmp = wire::parse_icmp4(got->ipv4.payload);
+  ASSERT_TRUE(icmp);
+  EXPECT_EQ(icmp->code, wire::unreachable_code::fragmentation_needed);
+  EXPECT_EQ(icmp->mtu(), 1500);
+  const auto quote = wire::parse_quote(*icmp);
+  ASSERT_TRUE(quote);
+  EXPECT_EQ(quote->src, one.ip);
+  EXPECT_EQ(quote->total_length, 2028);
+  EXPECT_FALSE(receive(50));
+}
+
+// A socket whose datagrams wait for their neighbour has its send buffer full soon. It takes nothing then; the descriptor says when to go on, and is
+// quiet before and after.
+TEST_F(UplinkInNamespace, WaitsForRoomInTheKernel) {
+  const auto wire = TapLink::open("gannet-uplink", local_mac(1));
+  if (!wire) GTEST_SKIP() << wire.error().message();
+  const IpAddress ours = IpAddress::ipv4(192, 0, 2, 1), neighbor = IpAddress::ipv4(192, 0, 2, 2);
+  ASSERT_TRUE(set_address("gannet-uplink", SIOCSIFADDR, ours));
+  ASSERT_TRUE(set_address("gannet-uplink", SIOCSIFNETMASK, IpAddress::ipv4(255, 255, 255, 0)));
+  const auto out = uplink->open_face(::if_nametoindex("gannet-uplink"), "gannet-uplink", 1500).value();
+  const Address local = claim(any);
+  {
+    const Fd fd = socket_at(local);
+    ASSERT_TRUE(fd);
+    const int size = 4096;
+    ASSERT_EQ(::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+  }
+  std::vector<Frame> frames;
+  for (int i = 0; i < 64; ++i) frames.push_back(packet({ours, local.port}, {neighbor, 9}, std::string(1000, 'x')));
+  const std::size_t taken = out->send(frames, now);
+  EXPECT_LT(taken, 64u);
+  EXPECT_EQ(out->send(std::span(frames).subspan(taken), now), 0u);
+  EXPECT_TRUE(frames[taken]);
+  pollfd wait{face->fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&wait, 1, 0), 0);
+  ASSERT_TRUE(set_neighbor("gannet-uplink", neighbor));
+  ASSERT_EQ(::poll(&wait, 1, 2000), 1);
+  EXPECT_FALSE(receive(1));
+  EXPECT_EQ(::poll(&wait, 1, 0), 0);
+  EXPECT_EQ(out->send(std::span(frames).subspan(taken), now), 64 - taken);
+  EXPECT_EQ(out->counters().frames_out.value(), 64u);
 }
 
 }  // namespace
