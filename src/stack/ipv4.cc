@@ -166,8 +166,8 @@ Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Pat
     return Error{EMSGSIZE, "larger than the path's MTU, and the socket asked that it not be fragmented"};
   }
   // RFC 1122 3.3.6, RFC 1112 6.1: whoever sends to a broadcast address or a group is part of it.
-  const bool is_heard_here = path.kind == PathKind::broadcast ||
-                             (path.kind == PathKind::multicast && loop && !context_.upper.refuses(ip.dst, ip.src, path.interface, ip.protocol));
+  const bool is_heard_here = path.kind == PathKind::broadcast || (path.kind == PathKind::multicast && (loop || path.interface == loopback_index) &&
+                                                                  !context_.upper.refuses(ip.dst, ip.src, path.interface, ip.protocol));
   if (is_heard_here && (path.interface != loopback_index || path.guest)) loop_copy(payload, header, path.interface);
   if (ip.hop_limit == 0) {
     if (path.kind == PathKind::multicast) return {};

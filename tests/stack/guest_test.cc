@@ -185,6 +185,20 @@ TEST_F(Guest, JoinsGroupsThroughTheKernel) {
   EXPECT_TRUE(leaving(eth).empty());  // no IGMP of ours
 }
 
+// What goes out by lo comes back, whatever the option says.
+TEST_F(Guest, GroupsOnLoopbackAreAlwaysHeard) {
+  App member(net, host), client(net, host);
+  ASSERT_TRUE(member.bind("0.0.0.0:53"));
+  ASSERT_TRUE(member.join("239.1.2.3", stack::loopback_index));
+  client.options().multicast_interface = stack::loopback_index;
+  client.options().multicast_loop = false;
+  ASSERT_TRUE(client.send("all", "239.1.2.3:53"));
+  EXPECT_EQ(leaving(stack::loopback_index).size(), 1u);
+  const auto got = member.receive();
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->data, "all");
+}
+
 // A broadcast of lo is for programs outside as well.
 TEST_F(Guest, BroadcastsOnLoopbackToAll) {
   App server(net, host), client(net, host);
