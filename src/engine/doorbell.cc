@@ -112,8 +112,10 @@ void Bell::put_token(stack::Endpoint& endpoint) {
 void Bell::ring(stack::Endpoint& endpoint, const stack::Endpoint::Arrivals& arrivals) {
   // ring_waiters() moved `epoch` after the records were published: whoever emptied the ring before that is seen here, and who empties it later sees
   // them. Where nobody took anything since the last token, that token is there, or its taker is about to look again.
+  // Likewise who is about to sleep: seen here, or sees them.
+  const bool wanted = endpoint.memory()->control().bell.listeners.load(std::memory_order_acquire) != 0;
   const bool moved = !has_rung_ || endpoint.receive_tail() != rung_tail_;
-  if (arrivals.event || (moved && endpoint.has_receivable())) put_token(endpoint);
+  if (wanted && (arrivals.event || (moved && endpoint.has_receivable()))) put_token(endpoint);
 }
 
 void Bell::recheck(stack::Endpoint& endpoint) {
@@ -123,7 +125,8 @@ void Bell::recheck(stack::Endpoint& endpoint) {
   bell.ringing.store(1, std::memory_order_relaxed);
   bell.epoch.fetch_add(0, std::memory_order_acq_rel);
   int unread = 0;
-  if (endpoint.has_receivable() && ioctl(fd_.get(), SIOCOUTQ, &unread) == 0 && unread == 0) put_token(endpoint);
+  const bool wanted = bell.listeners.load(std::memory_order_acquire) != 0;
+  if (wanted && endpoint.has_receivable() && ioctl(fd_.get(), SIOCOUTQ, &unread) == 0 && unread == 0) put_token(endpoint);
   bell.ringing.store(0, std::memory_order_release);
 }
 
@@ -170,23 +173,59 @@ void Bell::sent(stack::Endpoint& endpoint) {
 }
 
 void BellClient::received(bool emptied) {
-  stack::BellControl& bell = client_.control().bell;
   if (emptied) {
-    bell.epoch.fetch_add(0, std::memory_order_acq_rel);
-    await_ring();
-    bell.tokens.store(0, std::memory_order_relaxed);
-    take_tokens(UINT32_MAX);
-  } else {
-    const std::uint32_t tokens = bell.tokens.load(std::memory_order_relaxed);
-    if (tokens < 2) return;
-    bell.tokens.store(1, std::memory_order_relaxed);
-    take_tokens(tokens - 1);
+    const bool watched = (control().listeners.load(std::memory_order_relaxed) & stack::bell_watched) != 0;
+    if (watched || control().tokens.load(std::memory_order_relaxed) != 0) silence();
+    return;
   }
-  // See Bell::ring(): this is the other side of it.
+  const std::uint32_t tokens = control().tokens.load(std::memory_order_relaxed);
+  if (tokens < 2) return;
+  control().tokens.store(1, std::memory_order_relaxed);
+  take_tokens(tokens - 1);
+  ask_if_needed();
+}
+
+// Takes the tokens of an empty ring.
+void BellClient::silence() {
+  stack::BellControl& bell = control();
   bell.epoch.fetch_add(0, std::memory_order_acq_rel);
-  if (!client_.has_news()) return;
+  // A token that comes after this wakes a call in wait() for nothing, which silences it; but it would stay readable for who polls.
+  if ((bell.listeners.load(std::memory_order_acquire) & stack::bell_watched) != 0) await_ring();
+  bell.tokens.store(0, std::memory_order_relaxed);
+  take_tokens(UINT32_MAX);
+  ask_if_needed();
+}
+
+// After tokens were taken. See Bell::ring(): this is the other side of it. Who comes to wait() later looks by himself.
+void BellClient::ask_if_needed() {
+  control().epoch.fetch_add(0, std::memory_order_acq_rel);
+  if (!client_.has_news() || control().listeners.load(std::memory_order_acquire) == 0) return;
   std::byte token{};
   if (recv(fd_, &token, sizeof token, flags | MSG_PEEK) < 0 && errno == EAGAIN) request(stack::bell_request_token);
+}
+
+void BellClient::watch() {
+  if ((control().listeners.load(std::memory_order_relaxed) & stack::bell_watched) != 0) return;
+  if ((control().listeners.fetch_or(stack::bell_watched, std::memory_order_acq_rel) & stack::bell_watched) == 0) silence();
+}
+
+// A thread that is cancelled in its sleep counts as one that sleeps for ever: tokens are put that nobody needs.
+int BellClient::wait(int fd) {
+  stack::BellControl& bell = control();
+  bell.listeners.fetch_add(1, std::memory_order_acq_rel);
+  bell.epoch.fetch_add(0, std::memory_order_acq_rel);
+  int code = 0;
+  if (!client_.has_news() && !client_.is_closed()) {
+    std::byte token{};
+    const ssize_t count = recv(fd, &token, sizeof token, MSG_PEEK);
+    if (count == 0) errno = EPIPE;
+    if (count <= 0) notice_death();
+    if (count < 0 && !is_hung_up()) code = errno;
+  }
+  bell.listeners.fetch_sub(1, std::memory_order_acq_rel);
+  // A token without a datagram would end the next sleep too.
+  if (code == 0 && !is_hung_up() && !client_.has_news()) silence();
+  return code;
 }
 
 // The engine has published what we took, and is about to write the token for it: silencing the bell now would leave it ringing over an empty ring.

@@ -97,13 +97,25 @@ class BellClient {
   // A send found no room: poll(2) for POLLOUT will wait for it from now on.
   void plug();
   // This process is about to fork, or to give the descriptor away.
-  void share() { request(stack::bell_request_shared); }
+  void share() {
+    watch();
+    request(stack::bell_request_shared);
+  }
+  // Nobody waits for the descriptor but in wait(), so tokens are for those calls alone. Before anybody else knows the socket.
+  void unwatch() { control().listeners.fetch_and(~stack::bell_watched, std::memory_order_acq_rel); }
+  // From now on anybody may wait for it: it is readable while there is something.
+  void watch();
+  // Sleeps until the socket may have something: as long as recv(2) does, with the settings of this number of the descriptor. An errno; 0: look.
+  int wait(int fd);
   // Whether the engine is gone. If so, the socket is closed from then on (closed_by_death).
   bool look_for_death();
   // The same, as far as it is known from what was last said to it.
   [[nodiscard]] bool is_hung_up() const { return hung_up_.load(std::memory_order_relaxed); }
 
  private:
+  [[nodiscard]] stack::BellControl& control() const { return client_.control().bell; }
+  void silence();
+  void ask_if_needed();
   void take_tokens(std::uint32_t most);
   void await_ring();
   void request(std::uint32_t what);

@@ -1,10 +1,12 @@
 #include "engine/doorbell.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <string>
@@ -156,6 +158,61 @@ TEST_F(DoorbellTest, HearsRequestsBehindAPlug) {
     bell_client.wake_engine();
     ASSERT_TRUE(ends.bell.handle(endpoint).sends) << i;
   }
+}
+
+TEST_F(DoorbellTest, PutsNoTokenWhereNobodyListens) {
+  bell_client.unwatch();
+  arrive(3);
+  EXPECT_EQ(poll_for(POLLIN), 0);
+  EXPECT_TRUE(receive());
+  bell_client.watch();
+  ends.bell.handle(endpoint);
+  EXPECT_EQ(poll_for(POLLIN), POLLIN) << "who watches is told of what came before";
+  while (receive()) {
+  }
+  EXPECT_EQ(poll_for(POLLIN), 0);
+  arrive();
+  EXPECT_EQ(poll_for(POLLIN), POLLIN);
+}
+
+TEST_F(DoorbellTest, WakesEveryCallThatSleepsOnTheDescriptor) {
+  bell_client.unwatch();
+  ASSERT_EQ(fcntl(ends.application.get(), F_SETFL, 0), 0) << "it blocks";
+  constexpr int threads = 4, each = 500;
+  std::atomic<int> taken = 0;
+  std::vector<std::thread> readers;
+  for (int i = 0; i < threads; ++i) {
+    readers.emplace_back([&] {
+      while (taken < threads * each) {
+        if (receive()) {
+          if (++taken == threads * each) shutdown(ends.application.get(), SHUT_RD);
+        } else {
+          ASSERT_EQ(bell_client.wait(ends.application.get()), 0);
+        }
+      }
+    });
+  }
+  const auto end = soon();
+  for (int sent = 0; (sent < threads * each || taken < sent) && std::chrono::steady_clock::now() < end;) {
+    if (sent < threads * each && sent - taken < 100) {
+      arrive(std::min(sent % 3 + 1, threads * each - sent));
+      sent += std::min(sent % 3 + 1, threads * each - sent);
+    }
+    ends.bell.handle(endpoint);
+  }
+  EXPECT_EQ(taken, threads * each);
+  taken = threads * each;
+  shutdown(ends.application.get(), SHUT_RD);
+  for (std::thread& reader : readers) reader.join();
+}
+
+TEST_F(DoorbellTest, ASleepIsAsLongAsTheDescriptorSays) {
+  bell_client.unwatch();
+  EXPECT_EQ(bell_client.wait(ends.application.get()), EAGAIN) << "it does not block";
+  EXPECT_EQ(endpoint.memory()->control().bell.listeners, 0u);
+  arrive();
+  EXPECT_EQ(bell_client.wait(ends.application.get()), 0);
+  EXPECT_EQ(poll_for(POLLIN), 0) << "nobody had to be told";
 }
 
 TEST_F(DoorbellTest, HangsUpBothWays) {

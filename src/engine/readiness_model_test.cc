@@ -250,6 +250,202 @@ TEST(ReadinessModel, EachStepIsNeeded) {
   EXPECT_EQ(check(Readiness::Protocol{.watched = false, .kills = 1}), "a datagram is there, and nobody is told");
 }
 
+// ---- Calls that sleep on a descriptor that nobody else waits for: tokens for them alone ----
+
+struct Sleeping {
+  struct Protocol {
+    bool looks_before_sleep = true;  // who is counted as a listener looks at the ring once more
+    bool asks = true;                // who took tokens, and sees a datagram and a listener, asks for another token
+  };
+  enum ReaderAt : std::uint8_t {
+    load_tail,
+    load_head,
+    swap,
+    count,
+    listen,
+    look,
+    asleep,
+    leave,
+    look_after,
+    uncount,
+    drain,
+    look_again,
+    ask,
+    done,
+    gone
+  };
+  enum EngineAt : std::uint8_t { idle, publish, decide, put, counted, recheck, recheck_token, recheck_put };
+  struct Reader {
+    ReaderAt at = load_tail;
+    std::uint8_t tail = 0, head = 0, has_one = 0;
+    bool operator==(const Reader&) const = default;
+  };
+  struct State {
+    std::uint8_t arrivals = 3, head = 0, tail = 0, tokens = 0, token_count = 0, listeners = 0, events = 0;
+    EngineAt engine = idle;
+    std::uint8_t has_rung = 0, rung_tail = 0;
+    std::array<Reader, 2> readers{};
+  };
+
+  Protocol protocol;
+
+  static void put_token(State& s) {
+    ++s.tokens;
+    s.rung_tail = s.tail;
+    s.has_rung = s.tail != s.head;
+    s.engine = counted;
+  }
+
+  template <class Emit>
+  bool engine_steps(const State& s, Emit emit) const {
+    State n = s;
+    switch (s.engine) {
+      case idle:
+        if (s.arrivals > 0) {
+          n.engine = publish;
+          emit(n);
+        }
+        if (s.events != 0) {
+          n = s;
+          n.events = 0;
+          n.engine = recheck;
+          emit(n);
+        }
+        return s.arrivals > 0 || s.events != 0;
+      case publish:
+        ++n.head;
+        --n.arrivals;
+        n.engine = decide;
+        emit(n);
+        if (n.arrivals > 0) {  // one more in the same batch
+          n.engine = publish;
+          emit(n);
+        }
+        return true;
+      case decide: {
+        const bool moved = s.has_rung == 0 || s.tail != s.rung_tail;
+        n.engine = s.listeners != 0 && moved && s.tail != s.head ? put : idle;
+        break;
+      }
+      case put:
+      case recheck_put:
+        put_token(n);
+        break;
+      case counted:
+        n.token_count = 1;
+        n.engine = idle;
+        break;
+      case recheck:
+        n.engine = s.listeners != 0 && s.tail != s.head ? recheck_token : idle;
+        break;
+      case recheck_token:
+        n.engine = s.tokens == 0 ? recheck_put : idle;
+        break;
+    }
+    emit(n);
+    return true;
+  }
+
+  // Reads one datagram after the other, and sleeps while there is none; or takes one, and never comes again.
+  template <class Emit>
+  bool reader_steps(const State& s, std::size_t who, Emit emit) const {
+    State n = s;
+    Reader& r = n.readers[who];
+    switch (s.readers[who].at) {
+      case load_tail:
+        r.tail = s.tail;
+        r.at = load_head;
+        break;
+      case load_head:
+        r.head = s.head;
+        r.at = r.tail == s.head ? count : swap;
+        break;
+      case swap:
+        if (s.tail == r.tail) {
+          ++n.tail;
+          r.at = n.tail == r.head ? count : done;
+          r.has_one = 1;
+        } else {
+          r.at = load_tail;
+        }
+        break;
+      case count:
+        if (s.token_count != 0) {
+          r.at = uncount;
+        } else {
+          r.at = r.has_one != 0 ? done : listen;
+        }
+        break;
+      case listen:
+        ++n.listeners;
+        r.at = protocol.looks_before_sleep ? look : asleep;
+        break;
+      case look:
+        r.at = s.tail != s.head ? leave : asleep;
+        break;
+      case asleep:
+        if (s.tokens == 0) return false;
+        r.at = leave;
+        break;
+      case leave:
+        --n.listeners;
+        r.at = look_after;
+        break;
+      case look_after:
+        r.at = s.tail != s.head ? load_tail : uncount;
+        break;
+      case uncount:
+        n.token_count = 0;
+        r.at = drain;
+        break;
+      case drain:
+        n.tokens = 0;
+        r.at = look_again;
+        break;
+      case look_again:
+        r.at = s.tail != s.head && s.listeners != 0 && s.tokens == 0 && protocol.asks ? ask : done;
+        break;
+      case ask:
+        n.events = 1;
+        r.at = done;
+        break;
+      case done:
+        if (r.has_one != 0) {
+          r = {gone, 0, 0, 0};
+          emit(n);
+        }
+        r.at = load_tail;
+        break;
+      case gone:
+        return false;
+    }
+    if (r.at == load_tail || r.at == listen) r.tail = r.head = r.has_one = 0;  // forgotten: fewer states
+    emit(n);
+    return true;
+  }
+
+  template <class Emit>
+  std::string operator()(const State& s, Emit emit) const {
+    bool goes_on = engine_steps(s, emit);
+    for (std::size_t i = 0; i < s.readers.size(); ++i) goes_on |= reader_steps(s, i, emit);
+    if (s.tail > s.head) return "more was read than came";
+    if (!goes_on && s.listeners != 0 && s.tail != s.head) return "a datagram is there, and nobody is told";
+    for (const Reader& reader : s.readers) {
+      if (!goes_on && reader.at != asleep && reader.at != gone) return "somebody is stuck";
+    }
+    return "";
+  }
+};
+
+std::string check(Sleeping::Protocol protocol) { return explore(Sleeping::State{}, Sleeping{protocol}); }
+
+TEST(ReadinessModel, WhoSleepsOnADescriptorIsTold) { EXPECT_EQ(check(Sleeping::Protocol{}), ""); }
+
+TEST(ReadinessModel, EachStepOfSleepersIsNeeded) {
+  EXPECT_EQ(check(Sleeping::Protocol{.looks_before_sleep = false}), "a datagram is there, and nobody is told");
+  EXPECT_EQ(check(Sleeping::Protocol{.asks = false}), "a datagram is there, and nobody is told");
+}
+
 // ---- Senders: a full ring, the plug ----
 
 struct Writability {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/time.h>
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 
 namespace gannet::socket {
 namespace {
+
+constexpr std::uint32_t fruitless_before_yield = 16;
 
 Error system_error() { return Error{errno}; }
 
@@ -57,7 +60,9 @@ struct PosixSocket::Pieces {
 
 Result<void> PosixSocket::attach(int fd) {
   const auto stack = attached(fd);
-  return stack ? Result<void>() : stack.error();
+  if (!stack) return stack.error();
+  (*stack)->watch_bell();
+  return {};
 }
 
 Result<StackSocket*> PosixSocket::attached(int fd) {
@@ -277,11 +282,12 @@ Result<std::size_t> PosixSocket::receive_batch(int fd, std::span<mmsghdr> batch,
 
 // The kernel waits for a token as it waits for a datagram: O_NONBLOCK, SO_RCVTIMEO, EINTR and SA_RESTART are its own.
 Result<void> PosixSocket::wait_readable(int fd, StackSocket& stack, int flags) {
-  std::byte token{};
-  // A hub that died over what we had said to it resets the connection; the next look finds it closed.
-  if (::recv(fd, &token, sizeof token, MSG_PEEK | (flags & MSG_DONTWAIT)) < 0 && errno != ECONNRESET) return system_error();
-  stack.look_at_bell();
-  return {};
+  if ((flags & MSG_DONTWAIT) != 0) {
+    // Who asks again and again may do so on the core that its answer needs.
+    if (fruitless_.fetch_add(1, std::memory_order_relaxed) % fruitless_before_yield == 0) ::sched_yield();
+    return Error{EAGAIN};
+  }
+  return stack.wait_for_token(fd);
 }
 
 Result<int> PosixSocket::readable_bytes() {

@@ -66,7 +66,7 @@ class PosixSocket {
   struct Pieces;  // the bytes of a message, in one piece
   Result<StackSocket*> attached(int fd);
   [[nodiscard]] StackSocket* stack() const { return stack_.load(std::memory_order_acquire); }
-  static Result<void> wait_readable(int fd, StackSocket& stack, int flags);
+  Result<void> wait_readable(int fd, StackSocket& stack, int flags);
   static Result<void> wait_writable(int fd, StackSocket& stack, int flags);
   Result<std::size_t> send_whole(int fd, StackSocket& stack, const Outgoing& datagram, int flags);
   Result<std::size_t> receive_whole(int fd, StackSocket& stack, std::span<std::byte> buffer, msghdr& message, int flags);
@@ -89,6 +89,7 @@ class PosixSocket {
   std::atomic<std::uint32_t> multicast_address_ = 0;  // IP_MULTICAST_IF, as it is shown
   std::atomic<bool> forked_ = false;                  // no send ring of this process's own yet
   std::atomic<bool> receives_no_more_ = false, sends_no_more_ = false;
+  std::atomic<std::uint32_t> fruitless_ = 0;  // receives that found nothing and were not to wait
 };
 
 }  // namespace gannet::socket

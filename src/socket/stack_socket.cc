@@ -22,6 +22,7 @@ StackSocket::StackSocket(Parts parts)
   client_.set_send_ring(parts.send);
   if (parts.descriptor >= 0) {
     bell_storage_.emplace(client_, parts.descriptor);
+    bell_storage_->unwatch();
     bell_.store(&*bell_storage_, std::memory_order_release);
   }
 }
@@ -331,6 +332,18 @@ Result<int> StackSocket::fd() {
 void StackSocket::look_at_bell() {
   auto* bell = bell_.load(std::memory_order_acquire);
   if (bell != nullptr && !bell->look_for_death() && !client_.has_news()) bell->received(true);
+}
+
+void StackSocket::watch_bell() {
+  if (auto* bell = bell_.load(std::memory_order_acquire)) bell->watch();
+}
+
+Result<void> StackSocket::wait_for_token(int descriptor) {
+  auto* bell = bell_.load(std::memory_order_acquire);
+  if (bell == nullptr) return Error{EAGAIN};
+  const int code = bell->wait(descriptor);
+  if (code != 0) return Error{code};
+  return {};
 }
 
 void StackSocket::move_bell(int descriptor) {

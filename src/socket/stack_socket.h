@@ -66,6 +66,10 @@ class StackSocket final : public Provider {
   [[nodiscard]] bool has_error() const { return client_.has_pending_error() || client_.has_queued_error(); }
   // The descriptor was found readable: a token without a datagram is silenced, and a hang-up closes the socket.
   void look_at_bell();
+  // The descriptor is about to be waited for in another way than by wait_for_token().
+  void watch_bell();
+  // As recv(2) waits on this number of the descriptor. No error: worth looking.
+  Result<void> wait_for_token(int descriptor);
   void move_bell(int descriptor);
   // About to fork; and, in the child, a send ring of its own.
   void share();

@@ -34,6 +34,7 @@ inline constexpr std::uint64_t min_send_limit = 4608;
 inline constexpr std::uint64_t max_buffer_limit = std::uint64_t{3} << 20;
 
 // The doorbell's shared part; docs/READINESS.md is the protocol.
+inline constexpr std::uint32_t bell_watched = std::uint32_t{1} << 31;
 struct BellControl {
   alignas(64) std::atomic<std::uint32_t> epoch = 0;  // a futex: moves after each batch of arrivals, and when an error or the end came
   std::atomic<std::uint32_t> waiters = 0;            // threads that sleep on epoch, or are about to
@@ -41,6 +42,8 @@ struct BellControl {
   std::atomic<std::uint32_t> tokens = 0;             // about as many as are in the socket
   alignas(64) std::atomic<std::uint32_t> asked = 0;  // BellRequest bits: what the application wants of the engine
   std::atomic<std::uint32_t> plugged = 0;            // 1: a large message keeps the descriptor unwritable
+  // Who wants tokens: calls that sleep on the descriptor, and bell_watched where anybody may wait for it without saying so. 0: none are put.
+  std::atomic<std::uint32_t> listeners = bell_watched;
 };
 inline constexpr std::uint32_t max_bell_tokens = 16;  // beyond, a reader that leaves datagrams behind takes surplus ones
 
