@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -18,10 +19,13 @@ namespace {
 enum class Tag : std::uint32_t { wakeup, port, bell, watcher };
 constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_t{static_cast<std::uint32_t>(tag)} << 32 | index; }
 
-// A send ring is polled for this many rounds after its last datagram, before the application is asked to say when there is more.
-constexpr std::uint32_t idle_rounds = 32;
-// While the loop has no time to sleep, it asks after what it waits on once in so many rounds.
-constexpr std::uint32_t rounds_between_polls = 16;
+// While the loop does not sleep, a send ring is polled for so long after its last datagram, before the application is asked to say when there is
+// more.
+constexpr Duration idle_time = 200us;
+// While the loop does not sleep, it asks after what it waits on once in so long.
+constexpr Duration poll_interval = 10us;
+// While it finds nothing to do, it offers its core to others once in so many rounds: what it polls for may have to run there.
+constexpr int rounds_before_yield = 8;
 // Closed sockets that have something left to send.
 constexpr std::size_t max_retired = 256;
 constexpr std::size_t events_at_once = 64;
@@ -108,19 +112,21 @@ void Engine::loop() {
 }
 
 void Engine::run_once(Moment until) {
-  if (round() || spin(until)) return;
+  if (round()) return;
+  const Time idle_from = now_;
+  if (spin(until)) return;
   sleep(until);
   round();
+  if (now_ - idle_from < spin_) spin_now_ = spin_;
 }
 
-// Polls with nothing to do, for as long as that paid off lately: twice as long after it found something, half as long after it did not.
+// Polls with nothing to do, for as long as that pays: half as long each time that it found nothing, and as long as it may once it would have.
 bool Engine::spin(Moment until) {
   if (spin_ == Duration::zero()) return false;
   const Time end = std::min(Time(until.time_since_epoch()), now_ + spin_now_);
-  while (now_ < end) {
-    if (!round()) continue;
-    spin_now_ = std::min(spin_now_ * 2, spin_);
-    return true;
+  for (int rounds = 1; now_ < end; ++rounds) {
+    if (round()) return true;
+    if (rounds % rounds_before_yield == 0) ::sched_yield();
   }
   spin_now_ = std::max(spin_now_ / 2, spin_ / 16);
   return false;
@@ -136,7 +142,7 @@ void Engine::refresh_clock() {
 bool Engine::round() {
   counters_.rounds.add();
   refresh_clock();
-  if (bells_ + waiting_ports_ != 0 && ++rounds_since_poll_ >= rounds_between_polls) wait(now_);
+  if (bells_ + waiting_ports_ != 0 && now_ - polled_at_ >= poll_interval) wait(now_);
   bool busy = wakeup_.clear();
   if (busy) mailbox_.run();
   for (Port& port : ports_) busy |= receive(port);
@@ -194,7 +200,7 @@ bool Engine::take_notified() {
 
 void Engine::activate(std::uint32_t slot) {
   if (slot >= seats_.size() || seats_[slot].endpoint == nullptr) return;  // closed meanwhile
-  seats_[slot].idle = 0;
+  seats_[slot].sent_at = now_;
   if (std::exchange(seats_[slot].active, true)) return;
   active_.push_back(slot);
 }
@@ -212,11 +218,11 @@ bool Engine::send_datagrams() {
     Seat& seat = seats_[slot];
     stack::Endpoint& endpoint = *seat.endpoint;
     if (flush(seat) != 0) {
-      seat.idle = 0;
+      seat.sent_at = now_;
       wake_senders(endpoint);
       if (seat.bell) seat.bell->sent(endpoint);
       any = true;
-    } else if (endpoint.held_until() <= now_ && ++seat.idle >= idle_rounds && endpoint.request_wakeup()) {
+    } else if (endpoint.held_until() <= now_ && now_ - seat.sent_at >= idle_time && endpoint.request_wakeup()) {
       deactivate(i);
       continue;
     }
@@ -325,7 +331,7 @@ void Engine::look_at_bells() {
 
 // Sleeps until something can be read, or the moment. Returns how much can.
 std::size_t Engine::wait(Time until) {
-  rounds_since_poll_ = 0;
+  polled_at_ = now_;
   std::array<epoll_event, events_at_once> events;
   timespec limit{};
   const Duration left = until > now_ ? until - now_ : Duration::zero();

@@ -136,7 +136,7 @@ class Engine {
     bool active = false;       // its send rings are polled
     bool retired = false;      // its application has closed it; what it sent has until `gone_at` to leave
     Time gone_at{};
-    std::uint32_t idle = 0;  // rounds since something was sent
+    Time sent_at{};  // the last time that something was
   };
 
   // What a call changed is on the host page before its caller goes on.
@@ -203,9 +203,9 @@ class Engine {
   EngineCounters counters_;
   Time now_{};
   Interposers interposers_{*stack_, now_};
-  std::size_t bells_ = 0;                // that are open
-  std::size_t waiting_ports_ = 0;        // that are received from only when their descriptors say so
-  std::uint32_t rounds_since_poll_ = 0;  // of them
+  std::size_t bells_ = 0;          // that are open
+  std::size_t waiting_ports_ = 0;  // that are received from only when their descriptors say so
+  Time polled_at_{};               // when it last asked after what it waits on
 };
 
 }  // namespace gannet::engine
