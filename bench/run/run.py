@@ -41,6 +41,7 @@ class Gannet:
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder.name}
         self.command = command
         self.via = via
+        self.via = via
         self.prefix = [str(command), "run", "--via", via, "--"]
         self.keeper = subprocess.Popen([*self.prefix, "sleep", "100000"], env=self.environment)
         end = time.monotonic() + START_TIME

@@ -361,20 +361,12 @@ struct Sleeping {
         r.at = r.tail == s.head ? count : swap;
         break;
       case swap:
-        if (s.tail == r.tail) {
-          ++n.tail;
-          r.at = n.tail == r.head ? count : done;
-          r.has_one = 1;
-        } else {
-          r.at = load_tail;
-        }
+        r.at = s.tail != r.tail ? load_tail : s.tail + 1 == r.head ? count : done;
+        r.has_one = s.tail == r.tail;
+        n.tail = s.tail == r.tail ? s.tail + 1 : s.tail;
         break;
       case count:
-        if (s.token_count != 0) {
-          r.at = uncount;
-        } else {
-          r.at = r.has_one != 0 ? done : listen;
-        }
+        r.at = s.token_count != 0 ? uncount : r.has_one != 0 ? done : listen;
         break;
       case listen:
         ++n.listeners;

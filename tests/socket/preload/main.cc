@@ -61,7 +61,7 @@ int run_under_gannet(const std::vector<std::string>& arguments) {
   std::vector<std::string> words{gannet, "run", "--via", "none", "--", self};
   words.insert(words.end(), arguments.begin(), arguments.end());
   int result = run(words);
-  if (run({gannet, "hub", "down"}) != 0) {
+  if (run({gannet, "hub", "down", "--via", "none"}) != 0) {
     std::puts("no hub was left to end");
     result = 1;
   }
