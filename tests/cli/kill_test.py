@@ -1,0 +1,114 @@
+"""Programs as they are, killed under `gannet run`, and hubs killed under them: nobody else loses a datagram, and nobody hangs."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import gannet
+from gannet import GANNET, PATIENCE, Command, events, run, skip
+
+# Tells how many datagrams went to and fro, a line for each hundred, until its input ends.
+HONEST = """
+import os, select, socket, sys
+a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(("127.0.0.1", 0))
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b.settimeout(60)
+number = 0
+while not select.select([0], [], [], 0)[0]:
+    b.sendto(b"%d" % number, a.getsockname())
+    data, peer = a.recvfrom(100); a.sendto(data, peer)
+    assert b.recv(100) == b"%d" % number
+    number += 1
+    if number % 100 == 0: print(number, flush=True)
+print("end", flush=True)
+"""
+# Does something with sockets, again and again, in a child too.
+VICTIM = """
+import os, socket, sys
+print("ready", flush=True)
+while True:
+    s = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for each in s: each.bind(("127.0.0.1", 0))
+    child = os.fork()
+    for i in range(20): s[i % 3].sendto(b"x" * 1000, s[(i + 1) % 3].getsockname())
+    if child == 0: os._exit(0)
+    os.waitpid(child, 0)
+    for each in s: each.close()
+"""
+# Waits for what never comes, and tells what ended it.
+WAITING = """
+import errno, select, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0))
+print("ready", flush=True)
+try: WAIT
+except OSError as error: print(errno.errorcode[error.errno], flush=True)
+try: s.sendto(b"x", ("127.0.0.1", 9))
+except OSError as error: print(errno.errorcode[error.errno], flush=True)
+"""
+WAITS = ["s.recv(10)", "select.select([s], [], []) and s.recv(10)", "s.settimeout(60) or s.recv(10)"]
+
+
+def hub():
+    code, output, complaint = run("hub", "status", "--via", "none", "--json")
+    assert code == 0, complaint
+    return events(output)[0]
+
+
+class Kills(Command):
+    def start(self, program):
+        process = subprocess.Popen([GANNET.resolve(), "run", "--via", "none", "--", "/usr/bin/python3", "-c", program], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.addCleanup(self.kill, process)
+        self.assertTrue(process.stdout.readline())
+        return process
+
+    def kill(self, process):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+        process.stdin.close()
+        process.stdout.close()
+
+    def test_programs(self):
+        honest = self.start(HONEST)
+        before = hub()
+        chance = random.Random(20261123)
+        for _ in range(15):
+            victim = self.start(VICTIM)
+            time.sleep(chance.random() / 20)
+            self.kill(victim)
+        end = time.monotonic() + PATIENCE
+        while hub()["sockets"] != before["sockets"] and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(hub()["sockets"], before["sockets"])
+        self.assertEqual(hub()["process"], before["process"])
+        honest.stdin.close()
+        self.assertEqual(honest.stdout.read().split()[-1], "end")
+        self.assertEqual(honest.wait(PATIENCE), 0)
+
+    def test_hubs(self):
+        seen = set()
+        for _ in range(3):
+            waiting = [self.start(WAITING.replace("WAIT", wait)) for wait in WAITS]
+            seen.add(hub()["process"])
+            os.kill(hub()["process"], signal.SIGKILL)
+            for each in waiting:
+                self.assertEqual(each.stdout.read().split(), ["ENETDOWN", "ENETDOWN"])
+                self.assertEqual(each.wait(PATIENCE), 0)
+        self.assertEqual(len(seen), 3)
+
+
+if __name__ == "__main__":
+    gannet.require_gannet()
+    if not (GANNET.resolve().parent / "libgannet-preload.so").exists():
+        skip("libgannet-preload.so was not built")
+    os.environ["GANNET_SESSION"] = f"kill-test-{os.getpid()}"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        tests = unittest.main(verbosity=1, exit=False)
+        run("hub", "down", "--via", "none")
+        left = os.listdir(os.path.join(folder, "gannet"))
+    sys.exit(not tests.result.wasSuccessful() or left != ["lock"])
