@@ -32,7 +32,8 @@ std::string superfluous(const CLI::App& app, const std::string& typed) {
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
-  return fmt::format("there is no option {}; {}", typed, or_did_you_mean(nearest(typed.substr(0, typed.find('=')), names), "--help lists them"));
+  const std::string otherwise = app.get_name() == "run" ? "write -- before PROGRAM where it is the program's own" : "--help lists them";
+  return fmt::format("there is no option {}; {}", typed, or_did_you_mean(nearest(typed.substr(0, typed.find('=')), names), otherwise));
 }
 
 std::string no_command(const CLI::App& root) {

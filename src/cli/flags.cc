@@ -56,6 +56,28 @@ void remember(Settings& settings, std::string_view flag) {
 
 }  // namespace
 
+void add_fault_flags(Command& command, const std::string& heading) {
+  Settings& settings = command.settings();
+  // They are read in this order, so that a flag of one direction overrides that of both, wherever it stands.
+  for (const auto& [suffix, in, out] : {std::tuple{"", true, true}, std::tuple{"-in", true, false}, std::tuple{"-out", false, true}}) {
+    command.heading(*suffix == '\0' ? heading : "");
+    for (const FaultFlag& fault : fault_flags()) {
+      command.value(fault.name + suffix, fault.type, fault.help, [&settings, &fault, in, out](std::string_view flag, std::string_view text) {
+        remember(settings, flag);
+        if (in) fault.take(settings.in, flag, text);
+        if (out) fault.take(settings.out, flag, text);
+      });
+    }
+  }
+  command.heading(heading);
+  command.value("--seed", "N", "of the faults' randomness: the same seed, the same faults (1)",
+                [&settings](std::string_view flag, std::string_view text) {
+                  remember(settings, flag);
+                  settings.in.seed = settings.out.seed = parse_number(flag, text, 0, std::numeric_limits<std::uint64_t>::max());
+                });
+  command.heading("Options");
+}
+
 void add_link_flags(Command& command) {
   Settings& settings = command.settings();
   command.heading("Where");
@@ -69,24 +91,7 @@ void add_link_flags(Command& command) {
     remember(settings, "--print");
   });
 
-  // They are read in this order, so that a flag of one direction overrides that of both, wherever it stands.
-  for (const auto& [suffix, in, out] : {std::tuple{"", true, true}, std::tuple{"-in", true, false}, std::tuple{"-out", false, true}}) {
-    command.heading(*suffix == '\0' ? "Faults of our link, both ways (or one: --loss-in, --delay-out, ...)" : "");
-    for (const FaultFlag& fault : fault_flags()) {
-      command.value(fault.name + suffix, fault.type, fault.help, [&settings, &fault, in, out](std::string_view flag, std::string_view text) {
-        remember(settings, flag);
-        if (in) fault.take(settings.in, flag, text);
-        if (out) fault.take(settings.out, flag, text);
-      });
-    }
-  }
-  command.heading("Faults of our link, both ways (or one: --loss-in, --delay-out, ...)");
-  command.value("--seed", "N", "of the faults' randomness: the same seed, the same faults (1)",
-                [&settings](std::string_view flag, std::string_view text) {
-                  remember(settings, flag);
-                  settings.in.seed = settings.out.seed = parse_number(flag, text, 0, std::numeric_limits<std::uint64_t>::max());
-                });
-  command.heading("Options");
+  add_fault_flags(command, "Faults of our link, both ways (or one: --loss-in, --delay-out, ...)");
 }
 
 void add_send_flags(Command& command) {

@@ -6,6 +6,7 @@
 
 namespace gannet::cli {
 
+void add_fault_flags(Command& command, const std::string& heading);
 void add_link_flags(Command& command);     // --via, --capture, --print, the faults
 void add_send_flags(Command& command);     // -b -T -M -i
 void add_receive_flags(Command& command);  // --join, -I

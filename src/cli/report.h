@@ -7,6 +7,7 @@
 //   captured   number, time, interface, direction, bytes, length, line, comment (what is not known is null)
 //   packet     line                                failed    status, message                      reason    name, meaning
 //   hub        process, sockets, datagrams_in, datagrams_out, rounds, sleeps
+//   program    sent, duplicated, delivered, left, to_groups, on_their_way, received, losses [{way, place, reason, datagrams}], captured, missed
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
 #pragma once
@@ -70,6 +71,8 @@ class Report {
   void failed(const Failure& failure);
   void reason(std::string_view name, std::string_view meaning);
   void hub_status(const hub::Status& status);
+  // What a program sent and received, and where each lost datagram died.
+  void program(const hub::ProgramReport& report);
 
   // A line for people, on stderr; nothing with --json.
   void note(std::string_view line);

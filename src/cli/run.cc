@@ -1,26 +1,29 @@
 // gannet run -- PROGRAM: a program as it is, on our UDP.
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
-#include <atomic>
 #include <cerrno>
-#include <csignal>
+#include <chrono>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
+#include <thread>
 
+#include "cli/child.h"
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/hub_place.h"
 #include "cli/program.h"
 #include "cli/report.h"
+#include "hub/program.h"
 
 namespace gannet::cli {
 namespace {
 
+constexpr std::chrono::seconds last_datagrams{2};
+
 struct Plan {
   std::string via = "kernel";
+  bool summary = false;
   std::vector<std::string> program;
 };
 
@@ -33,61 +36,80 @@ std::string find_preload() {
   throw Failure{Status::failed, fmt::format("libgannet-preload.so is not in {}: build the target gannet_preload", folder.string())};
 }
 
-std::atomic<pid_t> child = 0;  // for the signal handler
-
-constexpr std::array forwarded{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGALRM};
-
-// What the terminal sends reaches the program too; what somebody sends to us alone is passed on.
-void forward(int number, siginfo_t* info, void*) {
-  const int saved = errno;
-  if (info->si_code <= 0 && child > 0) ::kill(child, number);
-  errno = saved;
-}
-
-[[noreturn]] void become(const std::string& path, const std::vector<std::string>& arguments) {
-  std::vector<char*> words;
-  for (const std::string& each : arguments) words.push_back(const_cast<char*>(each.c_str()));
-  words.push_back(nullptr);
-  ::execv(path.c_str(), words.data());
-  const int code = errno;
-  const std::string sentence = fmt::format("gannet: {} does not start: {}\n", path, std::strerror(code));
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, sentence.data(), sentence.size());
-  ::_exit(code == ENOENT ? 127 : 126);
-}
-
-int start_and_wait(const std::string& path, const std::vector<std::string>& arguments) {
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::sigprocmask(SIG_BLOCK, &all, &before);
-  const pid_t process = ::fork();
-  if (process < 0) throw Failure{Status::failed, fmt::format("the program cannot be started: {}", std::strerror(errno))};
-  if (process == 0) {
-    ::sigprocmask(SIG_SETMASK, &before, nullptr);
-    become(path, arguments);
+// In the environment that the program gets. A `gannet run` within a program has its own hub and program, and the library once.
+void set_environment(const std::string& preload, const hub::HubAddress& hub) {
+  const char* other = std::getenv("LD_PRELOAD");
+  std::string libraries = other != nullptr ? other : "";
+  if (libraries.empty()) {
+    libraries = preload;
+  } else if (!libraries.starts_with(preload)) {
+    libraries = fmt::format("{}:{}", preload, libraries);
   }
-  child = process;
-  struct sigaction action{};
-  action.sa_sigaction = forward;
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
-  for (const int number : forwarded) ::sigaction(number, &action, nullptr);
-  ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  ::setenv("LD_PRELOAD", libraries.c_str(), 1);
+  ::setenv("GANNET_HUB", hub.to_string().c_str(), 1);
 }
 
-Status run_program(const Plan& plan) {
+hub::Program open_program(const Plan& plan, const Settings& settings) {
+  const auto membership = hub::join(hub_place(plan.via), hub_setup(plan.via));
+  if (!membership) fail("no hub", membership.error());
+  hub::ProgramSetup setup{.in = settings.in, .out = settings.out};
+  setup.capture = settings.capture.empty() ? 0 : 1;
+  setup.report = plan.summary ? 1 : 0;
+  auto program = hub::Program::open(membership->address, setup);
+  if (!program) fail("the hub does not take the program", program.error());
+  return *std::move(program);
+}
+
+Fd open_capture(const std::string& path) {
+  Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!file) fail(fmt::format("cannot write {}", path), {errno, nullptr});
+  return file;
+}
+
+// What the program sent may be delayed beyond its end.
+void await_last_datagrams(const hub::Program& program) {
+  const auto end = std::chrono::steady_clock::now() + last_datagrams;
+  for (auto report = program.report(); report && std::chrono::steady_clock::now() < end; report = program.report()) {
+    if (report->out.held == 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+Status run_program(const Plan& plan, const Settings& settings, Report& report) {
   const std::string path = find_program(plan.program.front());
   check_preloadable(path);
   const std::string preload = find_preload();
-  const auto membership = hub::join(hub_place(plan.via), hub_setup(plan.via));
-  if (!membership) fail("no hub", membership.error());
-  const char* other = std::getenv("LD_PRELOAD");
-  const std::string value = other != nullptr && *other != '\0' ? fmt::format("{}:{}", preload, other) : preload;
-  ::setenv("LD_PRELOAD", value.c_str(), 1);
-  ::setenv("GANNET_HUB", membership->address.name.c_str(), 1);
-  return static_cast<Status>(start_and_wait(path, plan.program));
+  const bool captures = !settings.capture.empty();
+  Fd file = captures ? open_capture(settings.capture) : Fd();
+  hub::Program program = open_program(plan, settings);
+  set_environment(preload, program.address());
+  Child child(path, plan.program);
+  // Only now, as it has a thread, and one that forks should have none.
+  if (captures) {
+    if (const auto begun = program.capture_to(std::move(file)); !begun) fail("cannot capture", begun.error());
+  }
+  const int status = child.wait();
+  if (plan.summary || captures) await_last_datagrams(program);
+  const auto captured = captures ? program.end_capture() : Result<void>();
+  if (!captured) report.note(fmt::format("-- {} is not whole: {}", settings.capture, captured.error().message()));
+  if (plan.summary || captures) {
+    const auto summary = program.report();
+    if (!summary) {
+      report.note(fmt::format("-- no summary: {}", summary.error().message()));
+    } else if (plan.summary) {
+      report.program(*summary);
+    } else if (summary->missed != 0) {
+      report.note(fmt::format("-- {} of {} packets came too fast for {}", summary->missed, summary->captured, settings.capture));
+    }
+  }
+  return static_cast<Status>(status);
+}
+
+void check(const Plan& plan, const Settings& settings) {
+  check_via(plan.via);
+  for (const auto& [impairment, direction] : {std::pair{&settings.in, "comes in"}, std::pair{&settings.out, "goes out"}}) {
+    if (const auto good = impairment->check(); !good) refuse(fmt::format("the faults of what {}: {}", direction, good.error().message()));
+  }
 }
 
 }  // namespace
@@ -95,14 +117,23 @@ Status run_program(const Plan& plan) {
 void add_run(CommandLine& line) {
   Command command = line.command("run", "run a program as it is, on our UDP");
   const auto plan = std::make_shared<Plan>();
+  Settings& settings = command.settings();
   command.arguments("PROGRAM", "what to run, and its arguments: write -- before it", 1, 10000, plan->program);
+  command.heading("Where");
   command.text("--via", "LINK", "what the programs reach: kernel (default), all that the machine does, and it them; none, each other only",
                plan->via);
-  command.examples(R"(Examples:
+  add_fault_flags(command, "Faults of this program's datagrams, both ways (or one: --loss-in, --delay-out, ...)");
+  command.text("--capture", "FILE", "write its datagrams to this pcapng file: process, socket, direction, why each died", settings.capture);
+  command.flag("--summary", "tell at its end what it sent and received, and where each lost datagram died", plan->summary);
+  command.flag("--json", "the summary, and what goes wrong, as JSON objects, a line each", settings.json);
+  command.examples(R"(Any program that uses the C library's sockets, in whatever language; no root. Programs with the same --via see one another.
+
+Examples:
   gannet run -- python3 echo_server.py
-  gannet run -- python3 echo_client.py
+  gannet run --loss 20% --delay 80ms --summary -- python3 echo_client.py
+  gannet run --capture dns.pcapng -- dig @127.0.0.1 -p 5353 example.org
   gannet run --via none -- ./many_peers)");
-  command.run([plan](Report&) { return run_program(*plan); }, [plan] { check_via(plan->via); });
+  command.run([plan, &settings](Report& report) { return run_program(*plan, settings, report); }, [plan, &settings] { check(*plan, settings); });
 }
 
 }  // namespace gannet::cli

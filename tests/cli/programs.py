@@ -18,8 +18,8 @@ def status(via="none"):
     return events(output)[0]
 
 
-def under(*program, via="none"):
-    return [GANNET.resolve(), "run", "--via", via, "--", *program]
+def under(*program, via="none", flags=()):
+    return [GANNET.resolve(), "run", "--via", via, *flags, "--", *program]
 
 
 def result_of(command, **more):
@@ -53,8 +53,8 @@ class Programs(Command):
             for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
                 pipe.close()
 
-    def start(self, *program, **more):
-        process = subprocess.Popen(under(*program, via=self.via), **{"stdout": subprocess.PIPE, "text": True, **more})
+    def start(self, *program, flags=(), **more):
+        process = subprocess.Popen(under(*program, via=self.via, flags=flags), **{"stdout": subprocess.PIPE, "text": True, **more})
         self.addCleanup(self.end, process)
         return process
 
