@@ -1,5 +1,5 @@
-// A program as a child of this command, which stands in for it before whoever started the command: signals reach it, it stops and goes on with it, and
-// its end is told as a shell would tell it.
+// A program as a child of this command, which stands in for it before whoever started the command: signals reach it, it stops and goes on with it,
+// and its end is told as a shell would tell it.
 //
 // Thread: the command's main thread.
 #pragma once

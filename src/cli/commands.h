@@ -11,6 +11,7 @@ void add_echo(CommandLine& line);
 void add_print(CommandLine& line);
 void add_explain(CommandLine& line);
 void add_run(CommandLine& line);
+void add_stat(CommandLine& line);
 void add_hub(CommandLine& line);
 
 }  // namespace gannet::cli

@@ -25,6 +25,7 @@ Status run(int argc, char** argv) {
   add_print(line);
   add_explain(line);
   add_run(line);
+  add_stat(line);
   add_hub(line);
   const Settings& settings = line.settings();
   try {

@@ -175,6 +175,7 @@ void Report::hub_status(const hub::Status& status) {
   line({{"event", "hub"},
         {"process", status.process},
         {"sockets", status.sockets},
+        {"programs", status.programs},
         {"datagrams_in", status.datagrams_in},
         {"datagrams_out", status.datagrams_out},
         {"rounds", status.rounds},

@@ -6,7 +6,8 @@
 //   error      errno, message, peer, offender, type, code, mtu
 //   captured   number, time, interface, direction, bytes, length, line, comment (what is not known is null)
 //   packet     line                                failed    status, message                      reason    name, meaning
-//   hub        process, sockets, datagrams_in, datagrams_out, rounds, sleeps
+//   hub        process, sockets, programs, datagrams_in, datagrams_out, rounds, sleeps
+//   stat       hub {}, sockets [], links [], groups [], counters {}, drops {}
 //   program    sent, duplicated, delivered, left, to_groups, on_their_way, received, losses [{way, place, reason, datagrams}], captured, missed
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
@@ -27,6 +28,7 @@
 #include "cli/exchange.h"
 #include "cli/failure.h"
 #include "cli/latency.h"
+#include "hub/listing.h"
 #include "hub/protocol.h"
 
 namespace gannet::cli {
@@ -71,6 +73,8 @@ class Report {
   void failed(const Failure& failure);
   void reason(std::string_view name, std::string_view meaning);
   void hub_status(const hub::Status& status);
+  void listing(const hub::Listing& listing);
+  void clear();  // the terminal
   // What a program sent and received, and where each lost datagram died.
   void program(const hub::ProgramReport& report);
 

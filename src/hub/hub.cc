@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <utility>
 
+#include "hub/census.h"
 #include "hub/sheet.h"
 #include "socket/control.h"
 
@@ -221,8 +223,13 @@ bool Hub::serve(Visitor& visitor) {
     case Request::Kind::open_program:
       open_program(visitor, request);
       return false;
-    case Request::Kind::report_program:
-      report_program(visitor, request);
+    case Request::Kind::report_program: {
+      const auto report = engine_->call([&] { return programs_.report(request.program); });
+      answer(visitor, report ? write_sheet(std::as_bytes(std::span(&*report, 1))) : Result<Fd>(report.error()));
+      return false;
+    }
+    case Request::Kind::list:
+      answer(visitor, write_sheet(engine_->call([&] { return list(); }).emit()));
       return false;
     default:
       break;
@@ -279,9 +286,7 @@ void Hub::open_program(Visitor& visitor, const Request& request) {
   members_.push_back({std::move(visitor.fd), *key});  // where the reply did not arrive, it is gone by the next look
 }
 
-void Hub::report_program(const Visitor& visitor, const Request& request) {
-  const auto report = engine_->call([&] { return programs_.report(request.program); });
-  const auto sheet = report ? write_sheet(std::as_bytes(std::span(&*report, 1))) : Result<Fd>(report.error());
+void Hub::answer(const Visitor& visitor, const Result<Fd>& sheet) {
   if (!sheet) {
     static_cast<void>(send(visitor.fd.get(), refusal(sheet.error()), {}));
     return;
@@ -441,12 +446,25 @@ Status Hub::status() {
   Status status;
   status.process = ::getpid();
   status.sockets = static_cast<std::uint32_t>(tenants_.size());
+  status.programs = static_cast<std::uint32_t>(programs_.size());
   const stack::UdpCounters& udp = engine_->stack().udp().counters();
   status.datagrams_in = udp.in_datagrams.value();
   status.datagrams_out = udp.out_datagrams.value();
   status.rounds = engine_->counters().rounds.value();
   status.sleeps = engine_->counters().sleeps.value();
   return status;
+}
+
+Listing Hub::list() {
+  Listing listing;
+  listing.status = status();
+  list_host(*engine_, listing);
+  for (const auto& [key, tenant] : tenants_) {
+    const std::string_view name(tenant.name.data(), ::strnlen(tenant.name.data(), tenant.name.size()));
+    list_socket(*engine_, *tenant.endpoint, tenant.process, name, listing);
+  }
+  std::ranges::sort(listing.sockets, {}, &ListedSocket::id);
+  return listing;
 }
 
 }  // namespace gannet::hub

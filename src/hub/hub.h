@@ -27,6 +27,7 @@
 #include "engine/engine.h"
 #include "hub/accounts.h"
 #include "hub/guest.h"
+#include "hub/listing.h"
 #include "hub/lives.h"
 #include "hub/programs.h"
 #include "hub/protocol.h"
@@ -108,7 +109,7 @@ class Hub {
   bool serve(Visitor& visitor);
   void open(Visitor& visitor, const Request& request);
   void open_program(Visitor& visitor, const Request& request);
-  void report_program(const Visitor& visitor, const Request& request);
+  static void answer(const Visitor& visitor, const Result<Fd>& sheet);
   // False: its `gannet run` is gone.
   bool keep(const Member& member);
   // In the engine's thread. `send` gets the send ring that a reply is to bring.
@@ -121,6 +122,7 @@ class Hub {
   void take_back();
   void take_back(Tenant& tenant, std::span<const std::int32_t> dead);
   [[nodiscard]] Status status();
+  [[nodiscard]] Listing list();
   void close_socket(const SocketKey& key);
   // False: somebody has come meanwhile, or is about to.
   bool leave();

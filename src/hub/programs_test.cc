@@ -133,15 +133,18 @@ TEST_F(ProgramsOfAHub, HearWhereTheirDatagramsDied) {
   say(*sender, 7199, "nobody there");
   for (int i = 0; i < 50; ++i) say(*sender, 7105, std::string(500, 'x'));
   say(*sender, 7106, "to the deaf");
-  ASSERT_TRUE(comes([&] { return program.report().value().here.passed == 52; }));
+  // What was sent is counted a moment before it comes to its end.
+  ASSERT_TRUE(comes([&] { return sum(program.report().value().here.lost) > 2 && program.report().value().here.passed == 52; }));
   std::uint64_t heard = 0;
-  while (!hear(*slow, Deadline::now()).empty()) ++heard;
+  ASSERT_TRUE(comes([&] {
+    while (!hear(*slow, Deadline::now()).empty()) ++heard;
+    return heard + count(program.report().value().here.lost, Drop::receive_queue_full) == 50;
+  }));
   const ProgramReport report = program.report().value();
   expect_conservation(report);
   EXPECT_EQ(report.out.taken, 52u);
   EXPECT_EQ(count(report.here.lost, Drop::udp_no_socket), 1u);
   EXPECT_EQ(count(report.here.lost, Drop::fault_loss), 1u);
-  EXPECT_EQ(count(report.here.lost, Drop::receive_queue_full), 50 - heard);
   EXPECT_EQ(report.here.passed - sum(report.here.lost), heard);
 }
 

@@ -74,7 +74,7 @@ Result<bool> receive(int fd, Incoming& incoming, Request& request) {
   }
   std::memcpy(&request, incoming.bytes.data(), sizeof request);
   if (!is_ours(request)) return Error{EPROTO, "this is no request of this version of Gannet"};
-  if (request.kind > Request::Kind::end_capture) return Error{EPROTO, "a hub has no such request"};
+  if (request.kind > Request::Kind::list) return Error{EPROTO, "a hub has no such request"};
   return true;
 }
 

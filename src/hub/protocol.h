@@ -61,6 +61,7 @@ struct Request {
     open_program,    // `setup`: the reply brings its key, and the capture's memory
     report_program,  // of `program`: the reply brings a ProgramReport
     end_capture,     // of `program`: its last blocks are written
+    list,            // the reply brings a Listing
   };
   std::uint32_t magic = protocol_magic;
   std::uint32_t version = protocol_version;
@@ -75,6 +76,7 @@ struct Request {
 struct Status {
   std::int32_t process = 0;
   std::uint32_t sockets = 0;
+  std::uint32_t programs = 0;
   std::uint64_t datagrams_in = 0, datagrams_out = 0;  // RFC 4113: udpInDatagrams, udpOutDatagrams
   std::uint64_t rounds = 0, sleeps = 0;               // of the engine
 };

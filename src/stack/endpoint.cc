@@ -176,6 +176,15 @@ bool Endpoint::SendRing::has_space() const {
   return used <= control.limit.load(std::memory_order_relaxed) / 2;
 }
 
+std::uint64_t Endpoint::send_used() const {
+  std::uint64_t used = 0;
+  for (const SendRing& ring : send_rings_) {
+    const SendControl& control = ring.memory->control();
+    used += control.charged.load(std::memory_order_acquire) - control.released.load(std::memory_order_relaxed);
+  }
+  return used;
+}
+
 void Endpoint::set_receive_limit(std::uint64_t limit) { receive_limit_ = std::clamp(limit, min_receive_limit, max_buffer_limit); }
 
 void Endpoint::set_send_limit(std::uint64_t limit) {

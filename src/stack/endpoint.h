@@ -121,7 +121,6 @@ class Endpoint {
   // To the handler where there is one, else into the receive ring.
   std::expected<void, Drop> deliver(Delivery& delivery) {
     if (handler.handle == nullptr) return enqueue(delivery);
-    delivered.add();
     handler.handle(handler.context, *this, delivery);
     return {};
   }
@@ -150,6 +149,9 @@ class Endpoint {
   [[nodiscard]] bool has_sends() const;
   // Asks applications to say so when they send: from now on nobody looks here. False: something came in between, and they are not asked.
   bool request_wakeup();
+  // Of their limits, as charged; what applications write in shared memory is only as true as they are.
+  [[nodiscard]] std::uint64_t receive_used() { return receive_ ? receive_->used() : 0; }
+  [[nodiscard]] std::uint64_t send_used() const;
   // Half of SO_SNDBUF is free in every ring.
   [[nodiscard]] bool has_send_space() const;
   // Calls `wake(SendControl&)` for each ring whose waiting senders may go on, or will never. Waiters and this change the same word, so one of them
@@ -189,7 +191,7 @@ class Endpoint {
   }
   std::uint32_t bell = 0;  // the engine's: which of its bells with a descriptor is this endpoint's; 0: none
 
-  Counter delivered, sent, refused;  // datagrams
+  Counter delivered, sent, refused;  // datagrams: those that came into the receive ring, and those that went out or could not
   Counter errors_reported, errors_lost;
 
  private:

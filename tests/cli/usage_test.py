@@ -8,12 +8,12 @@ class Usage(Command):
     def test_help_teaches_every_command(self):
         code, text, _ = run("--help")
         self.assertEqual(code, 0)
-        for command in "send", "listen", "echo", "print", "explain", "run", "hub":
+        for command in "send", "listen", "echo", "print", "explain", "run", "stat", "hub":
             self.assertIn(command, text)
             code, text_of_command, complaint = run(command, "--help")
             self.assertEqual((code, complaint), (0, ""))
             self.assertIn("Usage: gannet " + command, text_of_command)
-        for command in "send", "listen", "echo", "print", "run", "hub":
+        for command in "send", "listen", "echo", "print", "run", "stat", "hub":
             self.assertIn("Examples:\n  gannet " + command, run(command, "--help")[1])
 
     def test_no_command_or_an_unknown_one(self):
