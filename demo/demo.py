@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The main job, shown: programs of the Linux kernel's UDP talk to a host that is entirely ours.
+"""The main job, shown: programs as they are on our UDP, and programs of the Linux kernel's UDP that talk to a host that is entirely ours.
 
     this process, nc, ping                        gannet echo
     the kernel, 10.7.0.1  ---- tap gannet0 ----  our host, 10.7.0.2:65433
@@ -339,6 +339,55 @@ def verified(capture):
     return f"{os.path.getsize(capture)} bytes of pcapng; open it with Wireshark"
 
 
+# Programs as they are.
+
+SERVER = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.bind(("127.0.0.1", 0))
+    print(s.getsockname()[1], flush=True)
+    while True:
+        data, addr = s.recvfrom(1024)
+        s.sendto(data, addr)
+"""
+CLIENT = """
+import select, socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    answered = 0
+    begun = time.monotonic()
+    for n in range(50):
+        s.sendto(b"%d" % n, ("127.0.0.1", int(sys.argv[1])))
+    while select.select([s], [], [], 1)[0]:
+        s.recvfrom(1024)
+        answered, last = answered + 1, time.monotonic()
+    print(f"50 sent, {answered} answered, the last after {(last - begun) * 1000:.0f} ms")
+"""
+
+
+def under_run(gannet):
+    """Two Python programs, unmodified, one of them on a bad network."""
+    if not (Path(gannet).parent / "libgannet-preload.so").exists():
+        say("libgannet-preload.so was not built, so `gannet run` is not shown.")
+        return
+    apart = dict(os.environ, GANNET_SESSION=f"demo-{os.getpid()}")  # from other programs of this user
+    say(paint("gannet run -- python3 echo_server.py", BOLD))
+    server = subprocess.Popen([gannet, "run", "--", sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, env=apart)
+    try:
+        port = server.stdout.readline().strip()
+        for flags in [], ["--loss", "20%", "--delay", "80ms"]:
+            say(paint(f"gannet run {' '.join([*flags, '--summary'])} -- python3 client.py", BOLD))
+            done = subprocess.run([gannet, "run", *flags, "--summary", "--", sys.executable, "-c", CLIENT, port], capture_output=True, text=True,
+                                  check=False, timeout=60, env=apart)
+            told(done.stdout.strip())
+            for line in done.stderr.splitlines():
+                say(f"   {paint(line, DIM)}")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+        server.stdout.close()
+    say()
+
+
 # Where it runs.
 
 def inside(options):
@@ -385,6 +434,7 @@ def main():
         return 1
     if options.inside:
         return inside(options)
+    under_run(options.gannet)
     try:
         return enter_namespace(options)
     except Cannot as reason:
