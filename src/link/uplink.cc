@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "link/uplink_face.h"
@@ -177,6 +178,7 @@ std::size_t Uplink::send_run(UplinkFace& face, std::span<Frame> frames, Time now
   Claim* claim = nullptr;
   unsigned note = 0;
   std::size_t count = 0;
+  batch_.clear();
   for (; count < std::min(frames.size(), uplink_batch); ++count) {
     const auto departure = parse(frames[count], face.interface());
     const UplinkDatagram* datagram = departure ? &departure->datagram : nullptr;
@@ -192,7 +194,7 @@ std::size_t Uplink::send_run(UplinkFace& face, std::span<Frame> frames, Time now
     if (count != 0 && (own != claim || note != departure->note)) break;
     claim = own;
     note = departure->note;
-    batch_.address(count, *datagram, departure->payload);
+    batch_.append(*datagram, departure->payload, face.may_join(frames[count]));
     if (claim->shared && datagram->interface != 0) remember(hash_of(datagram->src, datagram->dst, departure->payload), now);
   }
   claim->socket.set_note(note);
@@ -202,12 +204,14 @@ std::size_t Uplink::send_run(UplinkFace& face, std::span<Frame> frames, Time now
 // What the kernel says may be about a datagram that went before: then its error queue is the place to read it, and this one goes at the second try.
 std::size_t Uplink::transmit(UplinkFace& face, Claim& claim, std::span<Frame> frames) {
   for (int attempt = 0;;) {
-    const int sent = ::sendmmsg(claim.socket.fd(), batch_.headers.data(), static_cast<unsigned>(frames.size()), MSG_DONTWAIT);
+    const int sent = ::sendmmsg(claim.socket.fd(), batch_.headers.data(), static_cast<unsigned>(batch_.messages), MSG_DONTWAIT);
     if (sent > 0) {
-      for (Frame& frame : frames.first(static_cast<std::size_t>(sent))) face.sent(frame);
+      const auto messages = std::span(batch_.carried).first(static_cast<std::size_t>(sent));
+      const std::size_t count = std::accumulate(messages.begin(), messages.end(), std::size_t{0});
+      for (Frame& frame : frames.first(count)) face.sent(frame);
       // What stopped the batch is said again when its datagram is the first: once is enough.
-      if (static_cast<std::size_t>(sent) < frames.size()) take_errors(claim);
-      return static_cast<std::size_t>(sent);
+      if (messages.size() < batch_.messages) take_errors(claim);
+      return count;
     }
     const int code = errno;
     if (code == EINTR) continue;
@@ -218,8 +222,19 @@ std::size_t Uplink::transmit(UplinkFace& face, Claim& claim, std::span<Frame> fr
     const std::uint32_t told = take_errors(claim);
     const std::uint32_t mtu = code == EMSGSIZE ? told : 0;
     if (mtu == 0 && attempt++ == 0) continue;
-    refuse(face, frames[0], code, mtu);
-    return 1;
+    if (batch_.carried[0] == 1) {
+      refuse(face, frames[0], code, mtu);
+      return 1;
+    }
+    // One by one they are fragmented where the path is narrower than the link, and summed where the device cannot (EIO).
+    if (code == EIO) face.join_no_more();
+    frames = frames.first(batch_.carried[0]);
+    batch_.clear();
+    for (Frame& frame : frames) {
+      const auto departure = parse(frame, face.interface());
+      batch_.append(departure->datagram, departure->payload, false);
+    }
+    attempt = 0;
   }
 }
 
@@ -318,14 +333,8 @@ void Uplink::receive(Claim& claim, FramePools& pools, Time now) {
   std::array<Frame, uplink_batch> frames;
   for (std::size_t slot = 0; slot < claim.ask; ++slot) {
     frames[slot] = pools.small->allocate();
-    batch_.clear(slot);
-    auto& [first, second] = batch_.pieces[slot];
-    first = {nullptr, 0};
-    second = {batch_.spill.get() + slot * UplinkBatch::spill_size, UplinkBatch::spill_size};
-    if (!frames[slot]) continue;  // what comes here is lost, and counted
-    frames[slot].resize(frames[slot].tailroom());
-    const auto room = frames[slot].bytes().subspan(headers_size);
-    first = {room.data(), room.size()};
+    if (frames[slot]) frames[slot].resize(frames[slot].tailroom());
+    batch_.prepare(slot, frames[slot] ? frames[slot].bytes().subspan(headers_size) : std::span<std::byte>());  // without: it is lost, and counted
   }
   const int count = ::recvmmsg(claim.socket.fd(), batch_.headers.data(), static_cast<unsigned>(claim.ask), MSG_DONTWAIT, nullptr);
   if (count < 0 && errno != EAGAIN && errno != EINTR) take_errors(claim);  // one of something that we sent
@@ -341,7 +350,7 @@ void Uplink::hand_up(Claim& claim, std::size_t slot, Frame& frame, FramePools& p
   if (overflow) lo.drop(Drop::uplink_overflow, claim.socket.overflow_growth(*overflow));
 
   const std::size_t size = batch_.headers[slot].msg_len;
-  const std::size_t room = batch_.pieces[slot][0].iov_len;
+  const std::size_t room = batch_.pieces[2 * slot].iov_len;
   if (frame && size > room) {
     Frame large = pools.allocate(headers_size + size);
     if (large) {
@@ -353,11 +362,17 @@ void Uplink::hand_up(Claim& claim, std::size_t slot, Frame& frame, FramePools& p
   }
   if (!frame) return lo.drop(Drop::no_frame);
   frame.resize(headers_size + size);
-  const auto packet = frame.bytes();
-  if (const auto reason = reason_to_cancel(claim, datagram, packet.subspan(headers_size), now)) return lo.drop(*reason);
+  if (const auto reason = reason_to_cancel(claim, datagram, frame.bytes().subspan(headers_size), now)) return lo.drop(*reason);
 
-  wire::emit_udp(datagram.src.ip, datagram.dst.ip, datagram.src.port, datagram.dst.port, packet.subspan(wire::ipv4_header_size));
-  wire::emit_ipv4({.src = datagram.src.ip, .dst = datagram.dst.ip, .protocol = wire::protocol_udp, .ttl = datagram.ttl, .tos = datagram.tos}, packet);
+  wire::emit_udp(datagram.src.ip, datagram.dst.ip, datagram.src.port, datagram.dst.port, frame.bytes().subspan(wire::ipv4_header_size));
+  frame.prepend(datagram.options.size());
+  wire::emit_ipv4({.src = datagram.src.ip,
+                   .dst = datagram.dst.ip,
+                   .protocol = wire::protocol_udp,
+                   .ttl = datagram.ttl,
+                   .tos = datagram.tos,
+                   .options = datagram.options},
+                  frame.bytes());
   const bool stays_here = is_own(datagram.src.ip) && is_own(datagram.dst.ip);
   face_of(stays_here ? loopback : datagram.interface).push(std::move(frame));
 }

@@ -53,6 +53,9 @@ class UplinkFace final : public Link {
     counters_.bytes_out.add(packet.size());
     packet.release();
   }
+  // Whether the kernel may be given a packet together with others, to cut them apart.
+  [[nodiscard]] bool may_join(const Frame& packet) const { return joins_ && packet.size() <= caps_.mtu; }
+  void join_no_more() { joins_ = false; }
   void drop(Drop reason, std::size_t count = 1) { counters_.drop(reason, count); }
 
  private:
@@ -62,6 +65,7 @@ class UplinkFace final : public Link {
   const int fd_;
   std::vector<Frame> waiting_;  // a ring
   std::size_t first_ = 0, count_ = 0;
+  bool joins_ = true;
   Counters counters_;
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "wire/ipv4.h"
+#include "wire/udp.h"
 
 namespace gannet::link {
 namespace {
@@ -24,14 +25,14 @@ T read_as(const cmsghdr& part) {
   return value;
 }
 
-// Adds a control message behind `size` bytes of others.
-void add(msghdr& message, std::size_t& size, int type, std::span<const std::byte> value) {
-  auto* part = reinterpret_cast<cmsghdr*>(static_cast<std::byte*>(message.msg_control) + size);
-  part->cmsg_level = IPPROTO_IP;
+// Adds a control message behind those that stand there.
+void add(msghdr& message, int level, int type, std::span<const std::byte> value) {
+  auto* part = reinterpret_cast<cmsghdr*>(static_cast<std::byte*>(message.msg_control) + message.msg_controllen);
+  part->cmsg_level = level;
   part->cmsg_type = type;
   part->cmsg_len = CMSG_LEN(value.size());
   std::memcpy(CMSG_DATA(part), value.data(), value.size());
-  size += CMSG_SPACE(value.size());
+  message.msg_controllen += CMSG_SPACE(value.size());
 }
 
 template <class T>
@@ -62,9 +63,16 @@ void UplinkBatch::clear(std::size_t slot) {
   message = {};
   message.msg_name = &names[slot];
   message.msg_namelen = sizeof names[slot];
-  message.msg_iov = pieces[slot].data();
-  message.msg_iovlen = pieces[slot].size();
   message.msg_control = control.get() + slot * control_size;
+}
+
+void UplinkBatch::prepare(std::size_t slot, std::span<std::byte> start) {
+  clear(slot);
+  pieces[2 * slot] = {start.data(), start.size()};
+  pieces[2 * slot + 1] = {spill.get() + slot * spill_size, spill_size};
+  msghdr& message = headers[slot].msg_hdr;
+  message.msg_iov = &pieces[2 * slot];
+  message.msg_iovlen = 2;
   message.msg_controllen = control_size;
 }
 
@@ -80,6 +88,9 @@ UplinkDatagram UplinkBatch::describe(std::size_t slot, std::uint16_t port, std::
       datagram.ttl = static_cast<std::uint8_t>(read_as<int>(*part));
     } else if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_TOS) {
       datagram.tos = read_as<std::uint8_t>(*part);
+    } else if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVOPTS) {
+      const auto* const first = reinterpret_cast<const std::byte*>(CMSG_DATA(part));
+      datagram.options = std::span(first, std::min<std::size_t>(part->cmsg_len - CMSG_LEN(0), wire::ipv4_options_max));
     } else if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SO_RXQ_OVFL) {
       overflow = read_as<std::uint32_t>(*part);
     }
@@ -87,22 +98,42 @@ UplinkDatagram UplinkBatch::describe(std::size_t slot, std::uint16_t port, std::
   return datagram;
 }
 
-void UplinkBatch::address(std::size_t slot, const UplinkDatagram& datagram, std::span<std::byte> payload) {
+void UplinkBatch::append(const UplinkDatagram& datagram, std::span<std::byte> payload, bool joins) {
+  pieces[datagrams++] = {payload.data(), payload.size()};
+  filled_ += payload.size();
+  if (joins && messages != 0 && is_alike(datagram, payload.size())) {
+    msghdr& message = headers[messages - 1].msg_hdr;
+    ++message.msg_iovlen;
+    const auto segment = static_cast<std::uint16_t>(segment_);
+    if (++carried[messages - 1] == 2) add(message, IPPROTO_UDP, UDP_SEGMENT, bytes_of(segment));
+    return;
+  }
+  last_ = datagram;
+  segment_ = filled_ = payload.size();
+  const std::size_t slot = messages++;
+  carried[slot] = 1;
   clear(slot);
   names[slot] = to_sockaddr(datagram.dst);
-  pieces[slot][0] = {payload.data(), payload.size()};
   msghdr& message = headers[slot].msg_hdr;
+  message.msg_iov = &pieces[datagrams - 1];
   message.msg_iovlen = 1;
-  std::size_t size = 0;
   in_pktinfo info{};
   info.ipi_ifindex = static_cast<int>(datagram.interface);
   info.ipi_spec_dst.s_addr = htonl(datagram.src.ip.number());
   const int ttl = datagram.ttl, tos = datagram.tos;
-  add(message, size, IP_PKTINFO, bytes_of(info));
-  add(message, size, IP_TTL, bytes_of(ttl));
-  add(message, size, IP_TOS, bytes_of(tos));
-  if (!datagram.options.empty()) add(message, size, IP_RETOPTS, datagram.options);
-  message.msg_controllen = size;
+  add(message, IPPROTO_IP, IP_PKTINFO, bytes_of(info));
+  add(message, IPPROTO_IP, IP_TTL, bytes_of(ttl));
+  add(message, IPPROTO_IP, IP_TOS, bytes_of(tos));
+  if (!datagram.options.empty()) add(message, IPPROTO_IP, IP_RETOPTS, datagram.options);
+}
+
+// Whether a datagram of that size, already counted as filled, may follow in the last message. A shorter one before it was the message's last.
+bool UplinkBatch::is_alike(const UplinkDatagram& datagram, std::size_t size) const {
+  const std::size_t whole = std::size_t{carried[messages - 1]} * segment_;
+  return size != 0 && size <= segment_ && filled_ == whole + size &&
+         filled_ <= wire::ipv4_packet_max - wire::ipv4_header_size - wire::udp_header_size && datagram.src == last_.src &&
+         datagram.dst == last_.dst && datagram.interface == last_.interface && datagram.ttl == last_.ttl && datagram.tos == last_.tos &&
+         datagram.options.empty() && last_.options.empty() && !datagram.dst.ip.is_multicast();
 }
 
 Result<UplinkSocket> UplinkSocket::open(const Address& local, bool reuse_address, bool reuse_port) {
@@ -123,6 +154,7 @@ Result<UplinkSocket> UplinkSocket::open(const Address& local, bool reuse_address
   set(number, IPPROTO_IP, IP_PKTINFO, 1);
   set(number, IPPROTO_IP, IP_RECVTTL, 1);
   set(number, IPPROTO_IP, IP_RECVTOS, 1);
+  set(number, IPPROTO_IP, IP_RECVOPTS, 1);
   set(number, IPPROTO_IP, IP_RECVERR, 1);
   set(number, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT);
   return socket;

@@ -27,7 +27,7 @@ struct UplinkDatagram {
   std::uint32_t interface = 0;  // on the way out 0: by route
   std::uint8_t ttl = 64;
   std::uint8_t tos = 0;
-  std::span<const std::byte> options{};  // on the way out
+  std::span<const std::byte> options{};
 };
 
 // An error of a datagram that was sent, from a router, a peer or the kernel itself.
@@ -51,16 +51,28 @@ struct UplinkBatch {
   static constexpr std::size_t spill_size = 65536;
   UplinkBatch();
   std::array<mmsghdr, uplink_batch> headers{};
-  std::array<std::array<iovec, 2>, uplink_batch> pieces{};
+  std::array<iovec, 2 * uplink_batch> pieces{};  // on the way in two for each message, on the way out one for each datagram
   std::array<sockaddr_in, uplink_batch> names{};
   std::unique_ptr<std::byte[]> control;  // control_size for each
   std::unique_ptr<std::byte[]> spill;    // spill_size for each: what does not fit a small frame; touched only then
 
-  void clear(std::size_t slot);
+  // In. Makes a slot ready for a datagram: the start of it, and what does not fit there into the spill.
+  void prepare(std::size_t slot, std::span<std::byte> start);
   // What stands in a slot after a receive.
   [[nodiscard]] UplinkDatagram describe(std::size_t slot, std::uint16_t port, std::optional<std::uint32_t>& overflow) const;
-  // Makes a slot a message of that payload.
-  void address(std::size_t slot, const UplinkDatagram& datagram, std::span<std::byte> payload);
+
+  // Out. Messages of one datagram each, or of several alike but for the last's length, which the kernel cuts apart: that is a quarter of the work.
+  void clear() { messages = datagrams = 0; }
+  // `joins`: it may go with the one before, if they are alike.
+  void append(const UplinkDatagram& datagram, std::span<std::byte> payload, bool joins);
+  std::size_t messages = 0, datagrams = 0;
+  std::array<std::uint8_t, uplink_batch> carried{};  // datagrams in each message
+
+ private:
+  void clear(std::size_t slot);
+  [[nodiscard]] bool is_alike(const UplinkDatagram& datagram, std::size_t size) const;
+  UplinkDatagram last_;
+  std::size_t segment_ = 0, filled_ = 0;  // the last message's: the first datagram's size, and all that it carries
 };
 
 class UplinkSocket {

@@ -102,6 +102,9 @@ class Outside {
     address = to_address(actual);
   }
   void set(int level, int name, int value) { ::setsockopt(fd_.get(), level, name, &value, sizeof value); }
+  int set_options(std::span<const std::byte> wanted) {
+    return ::setsockopt(fd_.get(), IPPROTO_IP, IP_OPTIONS, wanted.data(), static_cast<socklen_t>(wanted.size()));
+  }
   bool send(std::string_view data, const Address& to) {
     const sockaddr_in name = to_sockaddr(to);
     return ::sendto(fd_.get(), data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&name), sizeof name) ==
@@ -270,18 +273,28 @@ TEST_F(UplinkOnLoopback, CarriesTtlAndTosBothWays) {
   EXPECT_EQ(got->ipv4.tos, 0x28);
 }
 
-TEST_F(UplinkOnLoopback, SendsIpOptions) {
+TEST_F(UplinkOnLoopback, CarriesIpOptionsBothWays) {
   const Address local = claim();
   Outside program;
   program.set(IPPROTO_IP, IP_RECVOPTS, 1);
   const std::array router_alert{std::byte{148}, std::byte{4}, std::byte{0}, std::byte{0}};
-  Frame frame = pools.allocate(33);
-  frame.resize(33);
-  wire::emit_udp(here, here, local.port, program.address.port, frame.bytes().subspan(24));
-  wire::emit_ipv4({.src = here, .dst = here, .protocol = wire::protocol_udp, .id = 1, .options = router_alert}, frame.bytes());
-  ASSERT_EQ(face->send(std::span(&frame, 1), now), 1u);
-  ASSERT_EQ(program.receive()->size(), 1u);
-  EXPECT_EQ(program.options, (std::vector<unsigned char>{148, 4, 0, 0}));
+  {
+    Frame frame = pools.allocate(33);
+    frame.resize(33);
+    wire::emit_udp(here, here, local.port, program.address.port, frame.bytes().subspan(24));
+    wire::emit_ipv4({.src = here, .dst = here, .protocol = wire::protocol_udp, .id = 1, .options = router_alert}, frame.bytes());
+    ASSERT_EQ(face->send(std::span(&frame, 1), now), 1u);
+    ASSERT_EQ(program.receive()->size(), 1u);
+    EXPECT_EQ(program.options, (std::vector<unsigned char>{148, 4, 0, 0}));
+  }
+  ASSERT_EQ(program.set_options(router_alert), 0);
+  for (const std::size_t size : {3u, 30000u}) {
+    ASSERT_TRUE(program.send(std::string(size, 'x'), local));
+    const auto got = receive();
+    ASSERT_TRUE(got);
+    EXPECT_TRUE(std::ranges::equal(got->ipv4.options, router_alert));
+    EXPECT_EQ(got->data, std::string(size, 'x'));
+  }
 }
 
 TEST_F(UplinkOnLoopback, CarriesEverySize) {
@@ -360,6 +373,24 @@ TEST_F(UplinkOnLoopback, SetsWhatTheSenderWants) {
       EXPECT_EQ(option(fd, IP_MULTICAST_LOOP), loop);
     }
   }
+}
+
+// Datagrams that are alike go to the kernel together, and arrive apart.
+TEST_F(UplinkOnLoopback, KeepsDatagramsApart) {
+  const Address local = claim();
+  Outside program, other;
+  const auto sizes = std::to_array<std::size_t>({100, 100, 100, 40, 40, 0, 0, 100, 100, 120, 30000, 30000, 30000, 1, 1, 1});
+  std::vector<Frame> frames;
+  for (const std::size_t size : sizes) frames.push_back(packet(local, program.address, std::string(size, static_cast<char>('a' + frames.size()))));
+  frames.push_back(packet(local, other.address, "q"));
+  frames.push_back(packet(local, program.address, "r", {.ttl = 9, .id = 1}));
+  ASSERT_EQ(face->send(frames, now), frames.size());
+  for (std::size_t i = 0; i < sizes.size(); ++i) ASSERT_EQ(program.receive(), std::string(sizes[i], static_cast<char>('a' + i))) << i;
+  program.set(IPPROTO_IP, IP_RECVTTL, 1);
+  EXPECT_EQ(program.receive(), "r");
+  EXPECT_EQ(program.ttl, 9);
+  EXPECT_EQ(other.receive(), "q");
+  EXPECT_EQ(face->counters().frames_out.value(), frames.size());
 }
 
 TEST_F(UplinkOnLoopback, PortsAreTheMachines) {
@@ -566,6 +597,18 @@ TEST_F(UplinkInNamespace, TellsOfTheMtu) {
   EXPECT_EQ(quote->src, one.ip);
   EXPECT_EQ(quote->total_length, 2028);
   EXPECT_FALSE(receive(50));
+}
+
+// What the kernel could only cut apart along a wider path goes one by one, in fragments.
+TEST_F(UplinkInNamespace, FragmentsWhatIsAlike) {
+  ASSERT_TRUE(set_loopback_mtu(1500));
+  const Address local = claim();
+  Outside program;
+  std::vector<Frame> frames;
+  for (char c : {'a', 'b', 'c'}) frames.push_back(packet(local, program.address, std::string(2000, c)));
+  ASSERT_EQ(face->send(frames, now), 3u);
+  for (char c : {'a', 'b', 'c'}) EXPECT_EQ(program.receive(), std::string(2000, c));
+  EXPECT_EQ(dropped(Drop::uplink_refused), 0u);
 }
 
 // A socket whose datagrams wait for their neighbour has its send buffer full soon. It takes nothing then; the descriptor says when to go on, and is
