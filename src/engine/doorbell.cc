@@ -17,7 +17,7 @@ namespace gannet::engine {
 namespace {
 
 // A message that takes more than a quarter of the send buffer makes a stream socket unwritable, and must leave room for requests behind it.
-constexpr int send_buffer = 16 * 1024 + 79;  // Linux doubles it; a size that nobody else asks for
+constexpr int send_buffer = 16 * 1024;  // Linux doubles it
 constexpr std::size_t plug_size = 12 * 1024;
 constexpr int max_requests_behind_plug = 12;
 constexpr std::array<std::byte, plug_size> plug_bytes{};
@@ -96,12 +96,6 @@ Result<Bell::Ends> Bell::create() {
 }
 
 void Bell::prepare(int application) { setsockopt(application, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer); }
-
-bool Bell::is_prepared(int application) {
-  int size = 0;
-  socklen_t length = sizeof size;
-  return getsockopt(application, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size == 2 * send_buffer;
-}
 
 void Bell::put_token(stack::Endpoint& endpoint) {
   rung_tail_ = endpoint.receive_tail();

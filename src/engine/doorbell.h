@@ -47,8 +47,6 @@ class Bell {
   static Result<Ends> create();
   // An application's end that was not made here: gives it the send buffer that a plug fills.
   static void prepare(int application);
-  // Whether prepare() was done to it, by whichever process.
-  static bool is_prepared(int application);
   explicit Bell(Fd fd) : fd_(std::move(fd)) {}
 
   [[nodiscard]] int fd() const { return fd_.get(); }

@@ -65,12 +65,6 @@ Result<void> PosixSocket::attach(int fd) {
   return {};
 }
 
-void PosixSocket::follow(int fd) {
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) static_cast<void>(attach(fd));
-}
-
 Result<StackSocket*> PosixSocket::attached(int fd) {
   if (StackSocket* there = stack(); there != nullptr && !forked_.load(std::memory_order_relaxed)) return there;
   const std::lock_guard guard(mutex_);
@@ -89,9 +83,6 @@ Result<StackSocket*> PosixSocket::attached(int fd) {
   }
   owned_ = std::move(*opened);
   forked_ = false;
-  for (std::size_t i = 0; i < note_count; ++i) {
-    if (const std::uint64_t early = early_notes_[i]; early != 0) owned_->notes()[i] = early;
-  }
   stack_.store(owned_.get(), std::memory_order_release);
   return owned_.get();
 }
@@ -100,7 +91,7 @@ Result<StackSocket*> PosixSocket::attached(int fd) {
 std::uint32_t PosixSocket::shown_events(std::uint32_t events) const {
   const StackSocket* there = stack();
   if (there == nullptr) return events;
-  const bool ended = is_shut(SHUT_RD);
+  const bool ended = receives_no_more_.load(std::memory_order_relaxed);
   if (there->has_error()) {
     events |= POLLERR;
     if (!there->has_datagram() && !ended) events &= ~static_cast<std::uint32_t>(POLLIN | POLLRDNORM);
@@ -113,37 +104,8 @@ void PosixSocket::move_to(int fd) {
   if (StackSocket* there = stack()) there->move_bell(fd);
 }
 
-Result<void> PosixSocket::share(int fd) {
-  const auto stack = attached(fd);
-  if (!stack) return stack.error();
-  (*stack)->share();
-  return {};
-}
-
 void PosixSocket::before_fork() {
-  mutex_.lock();
-  if (StackSocket* there = stack()) there->before_fork();
-}
-
-void PosixSocket::after_fork_in_parent() {
-  if (StackSocket* there = stack()) there->after_fork();
-  mutex_.unlock();
-}
-
-void PosixSocket::after_fork_in_child() {
-  forked_ = true;
-  after_fork_in_parent();
-}
-
-std::uint64_t PosixSocket::read_note(Note which) const {
-  const StackSocket* there = stack();
-  return (there != nullptr ? there->notes()[which] : early_notes_[which]).load(std::memory_order_relaxed);
-}
-
-// Under the lock, where the socket may be attached meanwhile.
-void PosixSocket::write_note(Note which, std::uint64_t value) {
-  StackSocket* there = stack();
-  (there != nullptr ? there->notes()[which] : early_notes_[which]) = value;
+  if (StackSocket* there = stack()) there->share();
 }
 
 Result<void> PosixSocket::bind(int fd, const sockaddr* local, socklen_t size) {
@@ -198,7 +160,7 @@ Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) 
     datagram.to = *to;
   }
   if (const auto taken = take_control(message, datagram); !taken) return taken.error();
-  if (is_shut(SHUT_WR)) return Error{EPIPE};
+  if (sends_no_more_.load(std::memory_order_relaxed)) return Error{EPIPE};
   const auto stack = attached(fd);
   if (!stack) return stack.error();
   if (datagram.to.port == 0 && !(*stack)->is_connected()) return Error{EDESTADDRREQ};
@@ -275,7 +237,7 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
     if (const int code = stack.take_unconnected_error()) return Error{code};
     const auto count = stack.receive(std::span(&datagram, 1), Deadline::now(), take);
     if (count) break;
-    if (is_shut(SHUT_RD)) {
+    if (receives_no_more_.load(std::memory_order_relaxed)) {
       // As Linux has it, only who would wait is told of the end.
       const bool waits = (flags & MSG_DONTWAIT) == 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
       return waits ? Result<std::size_t>(0u) : Error{EAGAIN};
@@ -285,7 +247,7 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
   }
   if (message.msg_name != nullptr) build_address(datagram.peer, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   if (datagram.truncated) message.msg_flags |= MSG_TRUNC;
-  const Wanted wanted = this->wanted();
+  const Wanted wanted = wanted_.load(std::memory_order_relaxed);
   put_control(datagram, wanted, wanted.packet_info ? own_address(stack.host(), datagram) : IpAddress{}, message);
   return (flags & MSG_TRUNC) != 0 ? datagram.length : datagram.data.size();
 }
@@ -340,11 +302,8 @@ Result<int> PosixSocket::readable_bytes() {
 // direction too.
 Result<void> PosixSocket::shutdown(int fd, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return Error{EINVAL};
-  {
-    const std::lock_guard guard(mutex_);
-    const std::uint64_t bits = how == SHUT_RDWR ? 1u << SHUT_RD | 1u << SHUT_WR : 1u << how;
-    write_note(shutdown_note, read_note(shutdown_note) | bits);
-  }
+  if (how != SHUT_WR) receives_no_more_ = true;
+  if (how != SHUT_RD) sends_no_more_ = true;
   const StackSocket* there = stack();
   const bool connected = there != nullptr && there->is_connected();
   if (there != nullptr && how == SHUT_RDWR) ::shutdown(fd, SHUT_RDWR);

@@ -87,7 +87,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
   if (is_kept_by_descriptor(level, name)) return ::getsockopt(fd, level, name, value, size) == 0 ? Result<void>() : Error{errno};
   if (const auto number = identity(level, name)) return give(*number, value, size);
   if (const auto number = wanted_value(level, name)) return give(*number, value, size);
-  if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{static_cast<in_addr_t>(read_note(multicast_address_note))}, value, size);
+  if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{multicast_address_.load(std::memory_order_relaxed)}, value, size);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
   if (level != SOL_SOCKET && level != IPPROTO_IP && level != IPPROTO_UDP) return Error{EOPNOTSUPP};
   const OptionRow* row = find_row(level, name);
@@ -99,7 +99,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
 
 // What a program wants to be told; these rows of the table mean something else on a Socket.
 std::optional<int> PosixSocket::wanted_value(int level, int name) const {
-  const Wanted wanted = this->wanted();
+  const Wanted wanted = wanted_.load(std::memory_order_relaxed);
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) return wanted.timestamp == Timestamp::micro;
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) return wanted.timestamp == Timestamp::nano;
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) return wanted.overflow;
@@ -119,7 +119,7 @@ Result<void> PosixSocket::set_wanted(int fd, int level, int name, bool on) {
   if (level == IPPROTO_IP && name == IP_RECVOPTS) done = set_table_option(fd, Option::receive_ip_options, on);
   if (!done) return done;
   const std::lock_guard guard(mutex_);
-  Wanted wanted = this->wanted();
+  Wanted wanted = wanted_.load(std::memory_order_relaxed);
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) {
     wanted.overflow = on;
   } else if (level == SOL_SOCKET) {
@@ -132,7 +132,7 @@ Result<void> PosixSocket::set_wanted(int fd, int level, int name, bool on) {
     if (name == IP_RECVTOS) wanted.tos = on;
     if (name == IP_RECVOPTS) wanted.ip_options = on;
   }
-  write_note(wanted_note, std::bit_cast<std::uint64_t>(wanted));
+  wanted_.store(wanted, std::memory_order_relaxed);
   return {};
 }
 
