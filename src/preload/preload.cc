@@ -1,4 +1,5 @@
-// libgannet-preload.so: the C library's socket calls, for AF_INET datagram sockets carried out by our stack, in the hub that GANNET_HUB names.
+// libgannet-preload.so: the C library's socket calls, for AF_INET and AF_INET6 datagram sockets carried out by our stack, in the hub that
+// GANNET_HUB names.
 //
 // Everything else goes to the C library untouched: so do these calls on any other descriptor, and all of them where GANNET_HUB is not set.
 // Thread: any; signal handlers may send and receive.  Allocates: when a socket is opened and attached.
@@ -80,6 +81,13 @@ ssize_t receive_one(Table::Use& socket, int fd, void* data, size_t size, int fla
   return value_of<ssize_t>(received);
 }
 
+// An IPv6-only socket, under all its numbers.
+int leave_to_kernel(Table::Use& socket, int fd) {
+  const auto kernel = socket->ipv6_only(fd);
+  if (!kernel) return fail<int>(kernel.error().code);
+  return table.replace(fd, kernel->get()) ? 0 : fail<int>(EINVAL);
+}
+
 // What came of dup() and its like.
 int duplicated(int from, int to) {
   if (to >= 0) table.duplicate(from, to);
@@ -95,10 +103,10 @@ extern "C" {
 
 GANNET_INTERPOSED int socket(int domain, int type, int protocol) noexcept {
   constexpr int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-  const bool udp = domain == AF_INET && (type & ~flags) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
+  const bool udp = (domain == AF_INET || domain == AF_INET6) && (type & ~flags) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
   if (!udp || hub_address().name.empty()) return real().socket(domain, type, protocol);
   const int fd = real().socket(AF_UNIX, SOCK_STREAM | (type & flags), 0);
-  if (fd < 0 || table.add(fd, attach)) return fd;
+  if (fd < 0 || table.add(fd, attach, domain == AF_INET ? gannet::Family::ipv4 : gannet::Family::ipv6)) return fd;
   real().close(fd);
   return fail<int>(EMFILE);
 }
@@ -219,7 +227,9 @@ GANNET_INTERPOSED int getsockopt(int fd, int level, int name, void* value, sockl
 
 GANNET_INTERPOSED int setsockopt(int fd, int level, int name, const void* value, socklen_t size) noexcept {
   auto socket = table.find(fd);
-  return socket ? status_of(socket->set_option(fd, level, name, value, size)) : real().setsockopt(fd, level, name, value, size);
+  if (!socket) return real().setsockopt(fd, level, name, value, size);
+  if (socket->becomes_ipv6_only(level, name, value, size)) return leave_to_kernel(socket, fd);
+  return status_of(socket->set_option(fd, level, name, value, size));
 }
 
 GANNET_INTERPOSED int shutdown(int fd, int how) noexcept {

@@ -1,9 +1,12 @@
 #include "preload/table.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <new>
+
+#include "preload/real.h"
 
 namespace gannet::preload {
 
@@ -23,7 +26,7 @@ Table::Use Table::find(int fd) {
 
 bool Table::is_ours() const { return process_.load(std::memory_order_relaxed) == ::getpid(); }
 
-bool Table::add(int fd, socket::PosixSocket::Attach attach) {
+bool Table::add(int fd, socket::PosixSocket::Attach attach, Family family) {
   if (fd >= max_descriptors) return false;
   const std::lock_guard guard(mutex_);
   process_ = ::getpid();
@@ -34,7 +37,7 @@ bool Table::add(int fd, socket::PosixSocket::Attach attach) {
     entry = new (std::nothrow) Entry;
     if (entry == nullptr) return false;
   }
-  entry->socket.emplace(attach);
+  entry->socket.emplace(attach, family);
   entry->home = fd;
   entry->users.store(1, std::memory_order_release);
   put(fd, entry);
@@ -75,6 +78,19 @@ void Table::duplicate(int from, int to) {
   Entry* entry = known ? slots_[from].load(std::memory_order_relaxed) : nullptr;
   if (entry != nullptr) entry->users.fetch_add(1, std::memory_order_acq_rel);
   put(to, entry);
+}
+
+bool Table::replace(int fd, int with) {
+  if (!is_ours()) return false;
+  const std::lock_guard guard(mutex_);
+  Entry* entry = slots_[fd].load(std::memory_order_relaxed);
+  for (int each = 0; entry != nullptr && each <= highest_; ++each) {
+    if (slots_[each].load(std::memory_order_relaxed) != entry) continue;
+    const int flags = (::fcntl(each, F_GETFD) & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0;
+    if (real().dup3(with, each, flags) < 0) return false;
+    put(each, nullptr);
+  }
+  return true;
 }
 
 void Table::remove(int fd) {

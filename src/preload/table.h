@@ -51,9 +51,11 @@ class Table {
   // Nothing: not ours.
   Use find(int fd);
   // False: too large a number.
-  bool add(int fd, socket::PosixSocket::Attach attach);
+  bool add(int fd, socket::PosixSocket::Attach attach, Family family);
   // `to` is now the same as `from`, whatever it was. Neither needs to be ours.
   void duplicate(int from, int to);
+  // `fd`, and each duplicate of it, becomes one of `with`, and is ours no more. False: it cannot be done here.
+  bool replace(int fd, int with);
   // Before `fd` is closed.
   void remove(int fd);
   void remove_range(unsigned first, unsigned last);

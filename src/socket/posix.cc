@@ -109,6 +109,7 @@ void PosixSocket::before_fork() {
 }
 
 Result<void> PosixSocket::bind(int fd, const sockaddr* local, socklen_t size) {
+  if (family_ == Family::ipv6) return bind_inet6(fd, local, size);
   const auto address = parse_address(local, size);
   if (!address) return address.error();
   if (local->sa_family == AF_UNSPEC && !address->ip.is_any()) return Error{EAFNOSUPPORT};
@@ -124,7 +125,9 @@ Result<void> PosixSocket::connect(int fd, const sockaddr* peer, socklen_t size) 
     StackSocket* there = stack();
     return there != nullptr ? there->disconnect() : Result<void>();
   }
-  const auto address = parse_address(peer, size);
+  const auto given = parse_peer(peer, size);
+  if (!given) return given.error();
+  const auto address = reach_by_ipv4(*given);
   if (!address) return address.error();
   const auto stack = attached(fd);
   if (!stack) return stack.error();
@@ -135,7 +138,7 @@ Result<void> PosixSocket::local_address(sockaddr* local, socklen_t* size) const 
   const StackSocket* there = stack();
   const auto address = there != nullptr ? there->local_address() : Result<Address>(Address{});
   if (!address) return address.error();
-  build_address(*address, local, size);
+  build_address(show(*address), family_, local, size);
   return {};
 }
 
@@ -144,7 +147,7 @@ Result<void> PosixSocket::peer_address(sockaddr* peer, socklen_t* size) const {
   if (there == nullptr) return Error{ENOTCONN};
   const auto address = there->peer_address();
   if (!address) return address.error();
-  build_address(*address, peer, size);
+  build_address(*address, family_, peer, size);
   return {};
 }
 
@@ -152,14 +155,10 @@ Result<void> PosixSocket::peer_address(sockaddr* peer, socklen_t* size) const {
 
 Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) {
   if ((flags & (MSG_OOB | MSG_MORE)) != 0) return Error{EOPNOTSUPP};
-  Outgoing datagram;
-  if (message.msg_name != nullptr && message.msg_namelen != 0) {
-    const auto to = parse_address(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
-    if (!to) return to.error();
-    if (to->port == 0) return Error{EINVAL};
-    datagram.to = *to;
-  }
-  if (const auto taken = take_control(message, datagram); !taken) return taken.error();
+  const auto to = destination_of(message);
+  if (!to) return to.error();
+  Outgoing datagram{.to = *to};
+  if (const auto taken = take_control(message, family_, datagram); !taken) return taken.error();
   if (sends_no_more_.load(std::memory_order_relaxed)) return Error{EPIPE};
   const auto stack = attached(fd);
   if (!stack) return stack.error();
@@ -245,7 +244,7 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
     if (count.error().code != EAGAIN) return count.error();
     if (const auto waited = wait_readable(fd, stack, flags); !waited) return waited.error();
   }
-  if (message.msg_name != nullptr) build_address(datagram.peer, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+  if (message.msg_name != nullptr) build_address(datagram.peer, family_, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   if (datagram.truncated) message.msg_flags |= MSG_TRUNC;
   const Wanted wanted = wanted_.load(std::memory_order_relaxed);
   put_control(datagram, wanted, wanted.packet_info ? own_address(stack.host(), datagram) : IpAddress{}, message);
@@ -256,10 +255,10 @@ Result<std::size_t> PosixSocket::receive_error(std::span<std::byte> buffer, msgh
   std::size_t quoted = 0;
   const auto error = stack()->receive_error(buffer, quoted);
   if (!error) return error.error();
-  if (message.msg_name != nullptr) build_address(error->peer, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+  if (message.msg_name != nullptr) build_address(error->peer, family_, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   message.msg_flags |= MSG_ERRQUEUE;
   if (quoted > buffer.size()) message.msg_flags |= MSG_TRUNC;
-  put_error(*error, message);
+  put_error(*error, family_, message);
   return std::min(quoted, buffer.size());
 }
 

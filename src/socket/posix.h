@@ -6,10 +6,12 @@
 // sets O_NONBLOCK and SO_RCVTIMEO there. A call that has to wait lets the kernel wait for a token with those settings, so that time-outs and signals
 // (SA_RESTART) are the kernel's too. Nothing is asked of the hub before the first bind, connect, send, receive or wait; options are kept until then.
 // Each call is given the number by which the program knows the descriptor.
+// An AF_INET6 socket is the same to IPv4; posix_inet6.h says what more it is.
 //
-// Differs from Linux: a send that waits for room fails with EINTR whatever SA_RESTART says; SHUT_RD alone wakes nobody; MSG_MORE is EOPNOTSUPP.
+// Differs from Linux: a send that waits for room fails with EINTR whatever SA_RESTART says; SHUT_RD alone wakes nobody; MSG_MORE is EOPNOTSUPP;
+// an attached socket takes IPV6_V6ONLY no more (EINVAL).
 // Owner: the table of descriptors (src/preload).  Thread: any, at once; signal handlers may send and receive on an attached socket.
-// Allocates: when it is attached.  Sources: Linux's socket(7), udp(7), ip(7), send(2), recv(2).
+// Allocates: when it is attached.  Sources: Linux's socket(7), udp(7), ip(7), ipv6(7), send(2), recv(2).
 #pragma once
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -23,7 +25,9 @@
 #include <optional>
 #include <span>
 
+#include "base/fd.h"
 #include "socket/options.h"
+#include "socket/posix_inet6.h"
 #include "socket/posix_message.h"
 #include "socket/stack_socket.h"
 
@@ -33,7 +37,7 @@ class PosixSocket {
  public:
   // Makes a descriptor that nobody connected yet a socket of the hub.
   using Attach = Result<std::unique_ptr<StackSocket>> (*)(int fd);
-  explicit PosixSocket(Attach how) : attach_(how) {}
+  PosixSocket(Attach how, Family family) : attach_(how), family_(family) {}
 
   // Before a wait call, which would find a descriptor hung up that nobody connected.
   Result<void> attach(int fd);
@@ -57,6 +61,10 @@ class PosixSocket {
   Result<int> readable_bytes();  // FIONREAD: the size of the next datagram
   Result<void> shutdown(int fd, int how);
 
+  // Whether this setsockopt() makes it an IPV6_V6ONLY socket, which IPv4 is not to reach. It is then to become this one of the kernel's, for good.
+  [[nodiscard]] bool becomes_ipv6_only(int level, int name, const void* value, socklen_t size) const;
+  Result<Fd> ipv6_only(int fd);
+
   // The number that the socket was attached under is about to be closed; `fd` is another one of it.
   void move_to(int fd);
   void before_fork();
@@ -72,6 +80,16 @@ class PosixSocket {
   Result<std::size_t> receive_whole(int fd, StackSocket& stack, std::span<std::byte> buffer, msghdr& message, int flags);
   Result<std::size_t> receive_error(std::span<std::byte> buffer, msghdr& message);
 
+  // Names and options where there are AF_INET6 sockets (posix_inet6.cc).
+  Result<void> bind_inet6(int fd, const sockaddr* local, socklen_t size);
+  [[nodiscard]] bool is_bound() const;
+  [[nodiscard]] Result<Address> parse_peer(const sockaddr* raw, socklen_t size) const;
+  [[nodiscard]] Result<Address> reach_by_ipv4(const Address& peer) const;
+  [[nodiscard]] Result<Address> destination_of(const msghdr& message) const;  // port 0: none
+  [[nodiscard]] Address show(const Address& local) const;
+  Result<void> set_inet6_option(int fd, int name, std::span<const std::byte> value);
+  Result<int> get_inet6_option(int fd, int name);
+
   Result<void> set_wanted(int fd, int level, int name, bool on);
   Result<void> set_table_option(int fd, Option option, int value);
   Result<int> get_table_option(int fd, Option option);
@@ -81,13 +99,16 @@ class PosixSocket {
   [[nodiscard]] std::optional<int> wanted_value(int level, int name) const;
 
   const Attach attach_;
+  const Family family_;
   std::mutex mutex_;  // attaching, options before it
   std::unique_ptr<StackSocket> owned_;
   std::atomic<StackSocket*> stack_ = nullptr;
   std::array<std::optional<int>, option_count> early_{};  // options that were set before it was attached
   std::atomic<Wanted> wanted_{};
   std::atomic<std::uint32_t> multicast_address_ = 0;  // IP_MULTICAST_IF, as it is shown
-  std::atomic<bool> forked_ = false;                  // no send ring of this process's own yet
+  Inet6Options inet6_options_;
+  std::atomic<bool> wildcard_is_mapped_ = false;  // bound to ::ffff:0.0.0.0, and not to `::`
+  std::atomic<bool> forked_ = false;              // no send ring of this process's own yet
   std::atomic<bool> receives_no_more_ = false, sends_no_more_ = false;
   std::atomic<std::uint32_t> fruitless_ = 0;  // receives that found nothing and were not to wait
 };

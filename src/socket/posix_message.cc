@@ -20,6 +20,8 @@ in_addr raw_of(const IpAddress& ip) {
   return raw;
 }
 
+in6_addr mapped_of(const IpAddress& ip) { return RawAddress::from({ip, 0}, Family::ipv6).ipv6.sin6_addr; }
+
 // Linux's put_cmsg(): what does not fit is cut off, and said to be.
 class ControlPen {
  public:
@@ -91,6 +93,17 @@ Result<void> take_ip(int type, std::span<const std::byte> data, Outgoing& datagr
   return {};
 }
 
+// Linux wants a v4-mapped source here, not `::`, when the datagram goes out by IPv4.
+Result<void> take_packet_info6(std::span<const std::byte> data, Outgoing& datagram) {
+  const auto info = read_as<in6_pktinfo>(data);
+  if (!info || !IN6_IS_ADDR_V4MAPPED(&info->ipi6_addr)) return Error{EINVAL};
+  if (info->ipi6_ifindex != 0) datagram.interface = info->ipi6_ifindex;
+  in_addr source;
+  std::memcpy(&source, &info->ipi6_addr.s6_addr[12], sizeof source);
+  datagram.source.ip = parse_ip(source);
+  return {};
+}
+
 }  // namespace
 
 IpAddress parse_ip(const in_addr& raw) { return IpAddress::ipv4(ntohl(raw.s_addr)); }
@@ -105,9 +118,9 @@ Result<Address> parse_address(const sockaddr* raw, socklen_t size) {
   return address.address();
 }
 
-void build_address(const Address& address, sockaddr* raw, socklen_t* size) {
+void build_address(const Address& address, Family family, sockaddr* raw, socklen_t* size) {
   if (raw == nullptr || size == nullptr) return;
-  const RawAddress whole = RawAddress::from(address, Family::ipv4);
+  const RawAddress whole = RawAddress::from(address, family);
   std::memcpy(raw, &whole.any, std::min(*size, whole.size));
   *size = whole.size;
 }
@@ -117,6 +130,9 @@ void put_control(const Datagram& datagram, const Wanted& wanted, const IpAddress
   if (wanted.timestamp != Wanted::Timestamp::none) put_time(wanted.timestamp, datagram.timestamp.time_since_epoch(), pen);
   if (wanted.overflow && datagram.overflow != 0) pen.put(SOL_SOCKET, SO_RXQ_OVFL, datagram.overflow);
   if (wanted.segments && datagram.segment_size != 0) pen.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(datagram.segment_size));
+  if (wanted.packet_info6) {
+    pen.put(IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{.ipi6_addr = mapped_of(datagram.local.ip), .ipi6_ifindex = datagram.interface});
+  }
   if (wanted.packet_info) {
     pen.put(IPPROTO_IP, IP_PKTINFO,
             in_pktinfo{.ipi_ifindex = static_cast<int>(datagram.interface), .ipi_spec_dst = raw_of(own), .ipi_addr = raw_of(datagram.local.ip)});
@@ -126,22 +142,25 @@ void put_control(const Datagram& datagram, const Wanted& wanted, const IpAddress
   if (wanted.ip_options && datagram.ip_options.size != 0) pen.put(IPPROTO_IP, IP_RECVOPTS, datagram.ip_options.view());
 }
 
-void put_error(const SocketError& error, msghdr& message) {
+void put_error(const SocketError& error, Family family, msghdr& message) {
   struct {
     sock_extended_err error;
-    sockaddr_in offender;
+    sockaddr_in6 offender;  // or a sockaddr_in
   } entry{};
   entry.error.ee_errno = static_cast<std::uint32_t>(error.code);
   entry.error.ee_origin = error.origin == SocketError::Origin::local ? SO_EE_ORIGIN_LOCAL : SO_EE_ORIGIN_ICMP;
   entry.error.ee_type = error.type;
   entry.error.ee_code = error.icmp_code;
   entry.error.ee_info = error.mtu;
-  if (error.origin != SocketError::Origin::local) entry.offender = RawAddress::from({error.offender, 0}, Family::ipv4).ipv4;
+  const RawAddress offender = RawAddress::from({error.offender, 0}, family);
+  if (error.origin != SocketError::Origin::local) std::memcpy(&entry.offender, &offender.any, offender.size);
   ControlPen pen(message);
-  pen.put(IPPROTO_IP, IP_RECVERR, entry);
+  const bool ipv4 = family == Family::ipv4;
+  pen.put(ipv4 ? IPPROTO_IP : IPPROTO_IPV6, ipv4 ? IP_RECVERR : IPV6_RECVERR,
+          std::as_bytes(std::span(&entry, 1)).first(sizeof entry.error + offender.size));
 }
 
-Result<void> take_control(const msghdr& message, Outgoing& datagram) {
+Result<void> take_control(const msghdr& message, Family family, Outgoing& datagram) {
   std::span<const std::byte> control(static_cast<const std::byte*>(message.msg_control), message.msg_control != nullptr ? message.msg_controllen : 0);
   while (control.size() >= sizeof(cmsghdr)) {
     cmsghdr header;
@@ -150,6 +169,8 @@ Result<void> take_control(const msghdr& message, Outgoing& datagram) {
     const auto data = control.subspan(CMSG_LEN(0), header.cmsg_len - CMSG_LEN(0));
     if (header.cmsg_level == IPPROTO_IP) {
       if (const auto taken = take_ip(header.cmsg_type, data, datagram); !taken) return taken;
+    } else if (header.cmsg_level == IPPROTO_IPV6 && header.cmsg_type == IPV6_PKTINFO && family == Family::ipv6) {
+      if (const auto taken = take_packet_info6(data, datagram); !taken) return taken;
     } else if (header.cmsg_level == IPPROTO_UDP) {
       if (header.cmsg_type != UDP_SEGMENT || data.size() != sizeof datagram.segment_size) return Error{EINVAL};
       std::memcpy(&datagram.segment_size, data.data(), sizeof datagram.segment_size);

@@ -1,7 +1,7 @@
 // PosixSocket's options: setsockopt(2) and getsockopt(2) as Linux reads and writes them.
 //
 // Most are rows of the table of options. The rest is here: what a program wants to be told (Wanted), what the descriptor itself keeps (time-outs),
-// and what only identifies the socket; groups are in posix_groups.cc.
+// and what only identifies the socket; groups are in posix_groups.cc, IPv6 in posix_inet6.cc.
 #include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <sys/time.h>
@@ -32,10 +32,10 @@ const OptionRow* find_row(int level, int name) {
 
 bool is_kept_by_descriptor(int level, int name) { return level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO); }
 
-std::optional<int> identity(int level, int name) {
+std::optional<int> identity(Family family, int level, int name) {
   if (level != SOL_SOCKET) return std::nullopt;
   if (name == SO_TYPE) return SOCK_DGRAM;
-  if (name == SO_DOMAIN) return AF_INET;
+  if (name == SO_DOMAIN) return family == Family::ipv4 ? AF_INET : AF_INET6;
   if (name == SO_PROTOCOL) return IPPROTO_UDP;
   if (name == SO_ACCEPTCONN) return 0;
   return std::nullopt;
@@ -72,6 +72,7 @@ Result<void> PosixSocket::set_option(int fd, int level, int name, const void* va
     const auto stack = attached(fd);
     return stack ? (*stack)->set_ip_options(bytes) : stack.error();
   }
+  if (level == IPPROTO_IPV6 && family_ == Family::ipv6) return set_inet6_option(fd, name, bytes);
   const OptionRow* row = find_row(level, name);
   if (wanted_value(level, name) || row != nullptr) {
     const auto number = number_in(level, bytes);
@@ -85,11 +86,15 @@ Result<void> PosixSocket::set_option(int fd, int level, int name, const void* va
 
 Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, socklen_t* size) {
   if (is_kept_by_descriptor(level, name)) return ::getsockopt(fd, level, name, value, size) == 0 ? Result<void>() : Error{errno};
-  if (const auto number = identity(level, name)) return give(*number, value, size);
+  if (const auto number = identity(family_, level, name)) return give(*number, value, size);
+  if (level == IPPROTO_IPV6 && family_ == Family::ipv6) {
+    const auto number = get_inet6_option(fd, name);
+    return number ? give(*number, value, size) : number.error();
+  }
   if (const auto number = wanted_value(level, name)) return give(*number, value, size);
   if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{multicast_address_.load(std::memory_order_relaxed)}, value, size);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
-  if (level != SOL_SOCKET && level != IPPROTO_IP && level != IPPROTO_UDP) return Error{EOPNOTSUPP};
+  if (level != SOL_SOCKET && level != IPPROTO_IP && level != IPPROTO_UDP) return Error{family_ == Family::ipv4 ? EOPNOTSUPP : ENOPROTOOPT};
   const OptionRow* row = find_row(level, name);
   if (row == nullptr) return Error{ENOPROTOOPT};
   const auto number = get_table_option(fd, row->option);
@@ -104,6 +109,7 @@ std::optional<int> PosixSocket::wanted_value(int level, int name) const {
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) return wanted.timestamp == Timestamp::nano;
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) return wanted.overflow;
   if (level == IPPROTO_UDP && name == UDP_GRO) return wanted.segments;
+  if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO && family_ == Family::ipv6) return wanted.packet_info6;
   if (level != IPPROTO_IP) return std::nullopt;
   if (name == IP_PKTINFO) return wanted.packet_info;
   if (name == IP_RECVTTL) return wanted.ttl;
@@ -126,6 +132,8 @@ Result<void> PosixSocket::set_wanted(int fd, int level, int name, bool on) {
     wanted.timestamp = !on ? Timestamp::none : name == SO_TIMESTAMP ? Timestamp::micro : Timestamp::nano;
   } else if (level == IPPROTO_UDP) {
     wanted.segments = on;
+  } else if (level == IPPROTO_IPV6) {
+    wanted.packet_info6 = on;
   } else {
     if (name == IP_PKTINFO) wanted.packet_info = on;
     if (name == IP_RECVTTL) wanted.ttl = on;

@@ -707,8 +707,8 @@ static void inet6(void) {
   name_of("v4 client", t);
   LINE(sendto(t, "from v4", 7, 0, SA(to)));
   settle(s, POLLIN);
-  LINE(setsockopt(s, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, 4));
   show_message("dual", s, 0, 100, 500);
+  LINE(setsockopt(s, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, 4));
   LINE(sendto(t, "from v4", 7, 0, SA(to)));
   settle(s, POLLIN);
   show_message("dual", s, 0, 100, 500);

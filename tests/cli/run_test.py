@@ -94,6 +94,48 @@ signal.signal(signal.SIGALRM, ring); signal.setitimer(signal.ITIMER_REAL, 0.05)
 try: a.recv(10)
 except Alarm: print("interrupted")
 """
+# The same for IPv4 through AF_INET6 sockets. Native IPv6 is left out: the kernel may have it.
+DUAL_STACK = """
+import errno, fcntl, os, socket, struct, time
+SOCKET, IPV6, IPV4 = socket.SOL_SOCKET, socket.IPPROTO_IPV6, socket.IPPROTO_IP
+IPV6_RECVPKTINFO, IPV6_PKTINFO, IP_RECVERR = 49, 50, 11
+def attempt(call, *args):
+    try: return call(*args)
+    except OSError as error: return errno.errorcode[error.errno]
+def named(name, *ports): return (name[0], *(name[1] == p for p in ports), *name[2:])
+def U():
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.settimeout(30); return s
+def T():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); s.settimeout(30); return s
+a, t = U(), T()
+print(a.getsockname(), attempt(a.getpeername), a.getsockopt(SOCKET, socket.SO_DOMAIN), a.getsockopt(IPV6, socket.IPV6_V6ONLY))
+print(attempt(a.bind, ("::ffff:192.0.2.77", 0)), attempt(a.bind, ("2001:db8::77", 0)), a.bind(("::", 0)))
+port, back = a.getsockname()[1], t.getsockname()[1]
+print(named(a.getsockname(), port), attempt(a.bind, ("2001:db8::77", 0)), attempt(a.setsockopt, IPV6, socket.IPV6_V6ONLY, 1))
+a.setsockopt(IPV6, IPV6_RECVPKTINFO, 1)
+t.sendto(b"from IPv4", ("127.0.0.1", port)); data, control, flags, peer = a.recvmsg(100, 200); print(data, control, flags, named(peer, back))
+info = socket.inet_pton(socket.AF_INET6, "::ffff:127.0.0.1") + struct.pack("I", 0)
+a.sendmsg([b"back"], [(IPV6, IPV6_PKTINFO, info)], 0, peer)
+data, peer = t.recvfrom(100); print(data, named(peer, port))
+print(attempt(a.sendmsg, [b"x"], [(IPV6, IPV6_PKTINFO, bytes(20))], 0, ("::ffff:127.0.0.1", back)))
+print(attempt(a.sendto, b"x", ("::ffff:127.0.0.1", 0)), attempt(a.sendto, b"x", ("2001:db8::77", 0)), attempt(a.send, b"x"))
+a.setsockopt(IPV4, socket.IP_TTL, 7); print(a.getsockopt(IPV4, socket.IP_TTL), a.getsockopt(IPV6, socket.IPV6_UNICAST_HOPS))
+a.connect(("::ffff:127.0.0.1", back)); print(named(a.getsockname(), port), named(a.getpeername(), back), a.send(b"connected"), t.recv(100))
+print(a.sendto(b"this host", ("::", back)), t.recv(100))
+b = U(); b.bind(("::ffff:127.0.0.1", 0)); print(b.getsockname()[0]); b.close()
+c = U(); c.bind(("::ffff:0.0.0.0", 0)); print(c.getsockname()[0], c.sendto(b"this host", ("::", back)), t.recv(100))
+gone = T(); nobody = ("::ffff:127.0.0.1", gone.getsockname()[1]); gone.close()
+d = U(); d.setsockopt(IPV4, IP_RECVERR, 1); d.sendto(b"quoted", nobody); time.sleep(0.2)
+data, control, flags, peer = d.recvmsg(100, 200, socket.MSG_ERRQUEUE); print(data, flags & socket.MSG_ERRQUEUE != 0, peer[:2] == nobody)
+print([(c[0], c[1], struct.unpack("IBBB", c[2][:7]), len(c[2]), c[2][16:18], c[2][24:40]) for c in control])
+e = U(); e.setsockopt(SOCKET, socket.SO_REUSEADDR, 1); e.setsockopt(IPV6, socket.IPV6_UNICAST_HOPS, 9); e.settimeout(0); f = e.dup()
+e.setsockopt(IPV6, socket.IPV6_V6ONLY, 1)
+print([s.getsockopt(IPV6, socket.IPV6_V6ONLY) for s in (e, f)])
+print(e.getsockopt(SOCKET, socket.SO_REUSEADDR), e.getsockopt(IPV6, socket.IPV6_UNICAST_HOPS))
+print([fcntl.fcntl(s, fcntl.F_GETFD) for s in (e, f)], fcntl.fcntl(f, fcntl.F_GETFL) & os.O_NONBLOCK != 0, attempt(f.recv, 1))
+print(attempt(e.bind, ("::ffff:127.0.0.1", 0)), e.bind(("::", 0)), f.getsockname() == e.getsockname())
+print(attempt(e.sendto, b"x", nobody), attempt(e.connect, nobody))
+"""
 
 
 def source(text, port=0):
@@ -124,13 +166,21 @@ class Run(Programs):
         self.assertEqual(result_of(under(PYTHON, "-c", WAITS)), (0, "waited\n", ""))
         self.assertEqual(self.carried(), (3, 3))
 
-    def test_calls_say_what_linux_says(self):
-        kernel = result_of([PYTHON, "-c", SEMANTICS])
+    def says_what_linux_says(self, program):
+        kernel = result_of([PYTHON, "-c", program])
         self.assertEqual(kernel[0], 0, kernel[2])
-        ours = result_of(under(PYTHON, "-c", SEMANTICS))
+        ours = result_of(under(PYTHON, "-c", program))
         self.assertEqual(ours[1].splitlines(), kernel[1].splitlines(), ours[2])
         self.assertEqual(ours[0], 0, ours[2])
         self.assertGreater(self.carried()[0], 5)
+
+    def test_calls_say_what_linux_says(self):
+        self.says_what_linux_says(SEMANTICS)
+
+    def test_ipv4_through_inet6_sockets(self):
+        if not os.path.exists("/proc/net/if_inet6"):
+            self.skipTest("the kernel has no IPv6 to compare with")
+        self.says_what_linux_says(DUAL_STACK)
 
     def test_the_kernel_hears_nothing(self):
         """The host of --via none is alone: a kernel's socket on the same port hears nothing."""
