@@ -113,9 +113,10 @@ void Bell::ring(stack::Endpoint& endpoint, const stack::Endpoint::Arrivals& arri
   // ring_waiters() moved `epoch` after the records were published: whoever emptied the ring before that is seen here, and who empties it later sees
   // them. Where nobody took anything since the last token, that token is there, or its taker is about to look again.
   // Likewise who is about to sleep: seen here, or sees them.
-  const bool wanted = endpoint.memory()->control().bell.listeners.load(std::memory_order_acquire) != 0;
+  const std::uint32_t listeners = endpoint.memory()->control().bell.listeners.load(std::memory_order_acquire);
   const bool moved = !has_rung_ || endpoint.receive_tail() != rung_tail_;
-  if (wanted && (arrivals.event || (moved && endpoint.has_receivable()))) put_token(endpoint);
+  const bool edges = (listeners & stack::bell_edges) != 0;
+  if (listeners != 0 && (arrivals.event || ((moved || edges) && endpoint.has_receivable()))) put_token(endpoint);
 }
 
 void Bell::recheck(stack::Endpoint& endpoint) {
@@ -207,6 +208,11 @@ void BellClient::ask_if_needed() {
 void BellClient::watch() {
   if ((control().listeners.load(std::memory_order_relaxed) & stack::bell_watched) != 0) return;
   if ((control().listeners.fetch_or(stack::bell_watched, std::memory_order_acq_rel) & stack::bell_watched) == 0) silence();
+}
+
+void BellClient::watch_edges() {
+  watch();
+  control().listeners.fetch_or(stack::bell_edges, std::memory_order_acq_rel);
 }
 
 // A thread that is cancelled in its sleep counts as one that sleeps for ever: tokens are put that nobody needs.

@@ -105,6 +105,8 @@ class BellClient {
   void unwatch() { control().listeners.fetch_and(~stack::bell_watched, std::memory_order_acq_rel); }
   // From now on anybody may wait for it: it is readable while there is something.
   void watch();
+  // Likewise, and for edges: each arrival is one.
+  void watch_edges();
   // Sleeps until the socket may have something: as long as recv(2) does, with the settings of this number of the descriptor. An errno; 0: look.
   int wait(int fd);
   // Whether the engine is gone. If so, the socket is closed from then on (closed_by_death).

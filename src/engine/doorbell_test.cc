@@ -74,6 +74,23 @@ TEST_F(DoorbellTest, EdgeTriggeredEpollSeesEachBatchThatFollowsARead) {
   EXPECT_TRUE(edge());
 }
 
+// As on Linux, where somebody waits for edges.
+TEST_F(DoorbellTest, EachArrivalIsAnEdgeWhereAsked) {
+  bell_client.watch_edges();
+  const Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
+  ASSERT_EQ(epoll_ctl(epoll.get(), EPOLL_CTL_ADD, ends.application.get(), &event), 0);
+  const auto edge = [&] { return epoll_wait(epoll.get(), &event, 1, 0) == 1; };
+  for (int i = 0; i < 100; ++i) {
+    arrive();
+    EXPECT_TRUE(edge()) << i;
+    EXPECT_FALSE(edge()) << i;
+  }
+  while (receive()) {
+  }
+  EXPECT_EQ(poll_for(POLLIN), 0);
+}
+
 TEST_F(DoorbellTest, AReaderThatNeverEmptiesTheRingDoesNotDrownInTokens) {
   arrive(2);
   for (int i = 0; i < 2000; ++i) {

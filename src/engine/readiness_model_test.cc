@@ -52,6 +52,7 @@ std::string explore(const State& initial, Step step) {
 struct Readiness {
   struct Protocol {
     bool edge_triggered = false;  // readers wait for an edge and read until empty; else they wait while there is no token, and read once
+    bool rings_always = false;    // a token for each arrival, whether or not a reader moved since the last
     bool rechecks = true;         // who took the tokens looks again
     bool awaits_ring = true;      // ... and waits for the engine to finish ringing first
     bool watched = true;          // the engine hears that tokens were taken (EPOLLOUT): where processes share the descriptor
@@ -109,7 +110,7 @@ struct Readiness {
         }
         return true;
       case decide: {
-        const bool moved = s.has_rung == 0 || s.tail != s.rung_tail;
+        const bool moved = protocol.rings_always || s.has_rung == 0 || s.tail != s.rung_tail;
         n.engine = moved && s.tail != s.head ? put : hush;
         break;
       }
@@ -237,6 +238,12 @@ TEST(ReadinessModel, NobodySleepsOverADatagram) {
 TEST(ReadinessModel, EdgeTriggeredReadersSeeAnEdgeForWhatTheyHaveNotRead) {
   EXPECT_EQ(check(Readiness::Protocol{.edge_triggered = true, .watched = false}), "");
   EXPECT_EQ(check(Readiness::Protocol{.edge_triggered = true}), "");
+}
+
+TEST(ReadinessModel, TokensForEachArrivalDoNoHarm) {
+  EXPECT_EQ(check(Readiness::Protocol{.rings_always = true}), "");
+  EXPECT_EQ(check(Readiness::Protocol{.edge_triggered = true, .rings_always = true}), "");
+  EXPECT_EQ(check(Readiness::Protocol{.edge_triggered = true, .rings_always = true, .kills = 1}), "");
 }
 
 TEST(ReadinessModel, AKillAtAnyStepStrandsNobody) {

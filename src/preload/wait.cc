@@ -145,7 +145,8 @@ GANNET_INTERPOSED int pselect(int count, fd_set* in, fd_set* out, fd_set* except
 GANNET_INTERPOSED int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
   auto socket = operation != EPOLL_CTL_DEL ? table.find(fd) : Table::Use();
   if (!socket) return real().epoll_ctl(epoll, operation, fd, event);
-  static_cast<void>(socket->attach(fd));
+  const bool edges = event != nullptr && (event->events & EPOLLET) != 0;
+  static_cast<void>(edges ? socket->attach_for_edges(fd) : socket->attach(fd));
   const int done = real().epoll_ctl(epoll, operation, fd, event);
   if (done == 0) remember(epoll, fd, *event);
   return done;

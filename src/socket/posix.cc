@@ -65,6 +65,13 @@ Result<void> PosixSocket::attach(int fd) {
   return {};
 }
 
+Result<void> PosixSocket::attach_for_edges(int fd) {
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  (*stack)->watch_edges();
+  return {};
+}
+
 Result<StackSocket*> PosixSocket::attached(int fd) {
   if (StackSocket* there = stack(); there != nullptr && !forked_.load(std::memory_order_relaxed)) return there;
   const std::lock_guard guard(mutex_);

@@ -41,6 +41,8 @@ class PosixSocket {
 
   // Before a wait call, which would find a descriptor hung up that nobody connected.
   Result<void> attach(int fd);
+  // The same, where the wait is for edges (EPOLLET).
+  Result<void> attach_for_edges(int fd);
   // What a wait call is to say where the descriptor shows `events`: a pending error is POLLERR, and POLLIN a datagram or an end.
   [[nodiscard]] std::uint32_t shown_events(std::uint32_t events) const;
 

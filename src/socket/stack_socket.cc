@@ -350,6 +350,10 @@ void StackSocket::move_bell(int descriptor) {
   if (auto* bell = bell_.load(std::memory_order_acquire)) bell->move_to(descriptor);
 }
 
+void StackSocket::watch_edges() {
+  if (auto* bell = bell_.load(std::memory_order_acquire)) bell->watch_edges();
+}
+
 void StackSocket::share() {
   if (auto* bell = bell_.load(std::memory_order_acquire)) bell->share();
 }

@@ -71,6 +71,8 @@ class StackSocket final : public Provider {
   // As recv(2) waits on this number of the descriptor. No error: worth looking.
   Result<void> wait_for_token(int descriptor);
   void move_bell(int descriptor);
+  // Before the descriptor is watched edge-triggered.
+  void watch_edges();
   // About to fork; and, in the child, a send ring of its own.
   void share();
   Result<void> renew_send_ring();

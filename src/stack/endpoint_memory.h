@@ -35,6 +35,7 @@ inline constexpr std::uint64_t max_buffer_limit = std::uint64_t{3} << 20;
 
 // The doorbell's shared part; docs/READINESS.md is the protocol.
 inline constexpr std::uint32_t bell_watched = std::uint32_t{1} << 31;
+inline constexpr std::uint32_t bell_edges = std::uint32_t{1} << 30;  // ... and for edges: ring for each arrival, whether or not anybody reads
 struct BellControl {
   alignas(64) std::atomic<std::uint32_t> epoch = 0;  // a futex: moves after each batch of arrivals, and when an error or the end came
   std::atomic<std::uint32_t> waiters = 0;            // threads that sleep on epoch, or are about to

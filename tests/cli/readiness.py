@@ -1,0 +1,246 @@
+"""When a UDP socket is ready, and for what: a program that prints what Linux's wait calls say, case by case. On the kernel and under `gannet run` it is
+to print the same (readiness_test.py)."""
+import os
+import select
+import socket
+import threading
+import time
+
+POLL = ("POLLIN", "POLLPRI", "POLLOUT", "POLLERR", "POLLHUP", "POLLNVAL", "POLLRDNORM", "POLLWRNORM", "POLLRDHUP")
+EPOLL = ("EPOLLIN", "EPOLLPRI", "EPOLLOUT", "EPOLLERR", "EPOLLHUP", "EPOLLRDNORM", "EPOLLWRNORM", "EPOLLRDHUP")
+ALL = sum(getattr(select, name) for name in POLL if name != "POLLNVAL")
+WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP
+COMES, QUIET = 30, 0.05  # seconds: for what must come, and for what must not
+
+
+def words(mask, names):
+    return "+".join(name.removeprefix("E").removeprefix("POLL").lower() for name in names if mask & getattr(select, name)) or "nothing"
+
+
+def bound():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
+sender = bound()
+
+
+def send(receiver, data=b"x"):
+    sender.sendto(data, receiver.getsockname())
+
+
+def await_input(receiver):
+    """On a host of ours a datagram is on its way for some microseconds."""
+    select.select([receiver], [], [], COMES)
+
+
+def take(receiver, count=1):
+    for _ in range(count):
+        receiver.recv(100)
+
+
+# What a socket is ready for.
+
+def by_poll(watched):
+    waiter = select.poll()
+    waiter.register(watched, ALL)
+    return words(dict(waiter.poll(0)).get(watched.fileno(), 0), POLL)
+
+
+def by_select(watched):
+    ready = select.select([watched], [watched], [watched], 0)
+    return "+".join(word for word, got in zip(("in", "out", "exceptional"), ready) if got) or "nothing"
+
+
+def by_epoll(watched, flags=0):
+    with select.epoll() as waiter:
+        waiter.register(watched, WATCHED | flags)
+        return words(dict(waiter.poll(0)).get(watched.fileno(), 0), EPOLL)
+
+
+def tell(case, watched):
+    print(f"{case}: poll {by_poll(watched)}, select {by_select(watched)}, epoll {by_epoll(watched)}, edge {by_epoll(watched, select.EPOLLET)}")
+
+
+def levels():
+    tell("never bound", socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    a = bound()
+    tell("bound", a)
+    send(a)
+    await_input(a)
+    tell("one datagram", a)
+    a.recv(10, socket.MSG_PEEK)
+    tell("peeked at", a)
+    send(a)
+    take(a)
+    await_input(a)
+    tell("one of two left", a)
+    take(a)
+    tell("all taken", a)
+    send(a, b"")
+    await_input(a)
+    tell("an empty datagram", a)
+    take(a)
+    send(a, b"cut short")
+    a.recv(3)
+    tell("cut short", a)
+    a.connect(sender.getsockname())
+    tell("connected", a)
+    send(a)
+    await_input(a)
+    tell("by its peer", a)
+    a.setblocking(False)
+    take(a)
+    tell("without blocking", a)
+
+
+def events(waiter, wait=COMES):
+    """One wait's result, in words."""
+    return ",".join(words(mask, EPOLL) for _, mask in waiter.poll(wait)) or "none"
+
+
+def epoll_by_level():
+    a, waiter = bound(), select.epoll()
+    waiter.register(a, select.EPOLLIN)
+    print("level: nothing yet", events(waiter, QUIET))
+    send(a)
+    print("level: arrival", events(waiter), "still", events(waiter))
+    send(a)
+    take(a)
+    await_input(a)
+    print("level: one left", events(waiter))
+    take(a)
+    print("level: none left", events(waiter, QUIET))
+    waiter.modify(a, select.EPOLLOUT)
+    print("level: for output", events(waiter))
+
+
+def epoll_once():
+    a, waiter = bound(), select.epoll()
+    waiter.register(a, select.EPOLLIN | select.EPOLLONESHOT)
+    send(a)
+    print("once: arrival", events(waiter), "again", events(waiter, QUIET))
+    send(a)
+    print("once: second", events(waiter, QUIET))
+    waiter.modify(a, select.EPOLLIN | select.EPOLLONESHOT)
+    print("once: armed again", events(waiter), "again", events(waiter, QUIET))
+    take(a, 2)
+    waiter.modify(a, select.EPOLLIN | select.EPOLLONESHOT)
+    print("once: armed with nothing there", events(waiter, QUIET))
+    send(a)
+    print("once: arrival", events(waiter))
+
+
+def epoll_by_edge():
+    a, waiter = bound(), select.epoll()
+    waiter.register(a, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+    print("edge: at first", events(waiter, QUIET), "again", events(waiter, QUIET))
+    send(a)
+    print("edge: arrival", events(waiter), "again", events(waiter, QUIET))
+    take(a)
+    print("edge: taken", events(waiter, QUIET))
+    for _ in range(3):
+        send(a)
+        print("edge: arrival after a read", events(waiter))
+        take(a)
+    send(a)
+    send(a)
+    time.sleep(QUIET)
+    print("edge: two at once", events(waiter), "again", events(waiter, QUIET))
+    take(a)
+    print("edge: one left", events(waiter, QUIET))
+    send(a)
+    print("edge: arrival with one left", events(waiter))
+    take(a, 2)
+    print("edge: none left", events(waiter, QUIET))
+    for _ in range(3):
+        send(a)
+        print("edge: arrival, nothing read", events(waiter), "again", events(waiter, QUIET))
+    waiter.modify(a, select.EPOLLIN | select.EPOLLET)
+    print("edge: modified with three there", events(waiter))
+
+
+def descriptors():
+    a, waiter, other = bound(), select.epoll(), select.epoll()
+    waiter.register(a, select.EPOLLIN)
+    b, port = a.dup(), a.getsockname()
+    a.close()
+    sender.sendto(b"x", port)
+    print("a duplicate keeps the registration:", events(waiter))
+    take(b)
+    print("taken by it:", events(waiter, QUIET))
+    b.close()
+    a = bound()
+    for each in waiter, other:
+        each.register(a, select.EPOLLIN | select.EPOLLET)
+    send(a)
+    print("two of them:", events(waiter), events(other))
+    take(a)
+    outer = select.epoll()
+    outer.register(waiter.fileno(), select.EPOLLIN)
+    send(a)
+    print("one in another:", events(outer), events(waiter))
+    waiter.modify(a, select.EPOLLIN)
+    print("by level:", events(waiter))
+    a.close()
+    print("closed:", events(waiter, QUIET), events(outer, QUIET))
+
+
+# Who waits is woken, or gives up in time.
+
+def wait_by_poll(watched, wait):
+    waiter = select.poll()
+    waiter.register(watched, select.POLLIN)
+    return bool(waiter.poll(wait * 1000))
+
+
+def wait_by_select(watched, wait):
+    return bool(select.select([watched], [], [], wait)[0])
+
+
+def wait_by_epoll(watched, wait):
+    with select.epoll() as waiter:
+        waiter.register(watched, select.EPOLLIN)
+        return bool(waiter.poll(wait))
+
+
+def wake_ups():
+    a = bound()
+    for wait in wait_by_poll, wait_by_select, wait_by_epoll:
+        start = time.monotonic()
+        print(wait.__name__, "times out", wait(a, QUIET), time.monotonic() - start > QUIET * 0.9)
+        later = threading.Timer(QUIET, send, (a,))
+        later.start()
+        print(wait.__name__, "is woken", wait(a, COMES))
+        later.join()
+        take(a)
+
+
+def in_child(work):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if work() else 1)
+    return child
+
+
+def children():
+    a = bound()
+    send(a)
+    await_input(a)
+    os.waitpid(in_child(lambda: a.recv(10)), 0)
+    tell("taken by a child", a)
+    child = in_child(lambda: wait_by_select(a, COMES) and a.recv(10))
+    time.sleep(QUIET)
+    send(a)
+    print("a child waits:", os.waitpid(child, 0)[1])
+    tell("and takes it", a)
+    os.waitpid(in_child(lambda: sender.sendto(b"x", a.getsockname())), 0)
+    await_input(a)
+    tell("sent by a child", a)
+    take(a)
+    tell("and taken here", a)
+
+
+for part in levels, epoll_by_level, epoll_once, epoll_by_edge, descriptors, wake_ups, children:
+    part()
