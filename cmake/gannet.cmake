@@ -110,7 +110,9 @@ function(gannet_preload name)
     list(APPEND rooms ${here})
   endforeach()
   file(GLOB own CONFIGURE_DEPENDS *.cc)
+  set(tests ${own})
   list(FILTER own EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   set_source_files_properties(${own} PROPERTIES UNITY_GROUP ${name})
 
   add_library(gannet_plain OBJECT ${rooms})
@@ -128,6 +130,12 @@ function(gannet_preload name)
   foreach(call socket bind connect getsockopt setsockopt shutdown send sendmsg recv recvmsg read write writev close poll ppoll fcntl ioctl)
     target_link_options(gannet_${name} PRIVATE -Wl,--wrap=${call})
   endforeach()
+
+  # What a test tests is compiled into it, as instrumented as the rest; the interposed symbols are for tests/socket and tests/cli.
+  string(REGEX REPLACE "_test\\.cc" ".cc" tested "${tests}")
+  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "DEPS")
+  list(TRANSFORM room_DEPS PREPEND gannet_ OUTPUT_VARIABLE deps)
+  gannet_test(${name}_test SOURCES ${tests} ${tested} LIBRARIES ${deps})
 endfunction()
 
 # What no sanitizer may be in, whatever the preset: a program that is instrumented can be entered by no library, nor such a library enter a program.

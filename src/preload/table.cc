@@ -49,8 +49,8 @@ void Table::put(int fd, Entry* entry) {
   Entry* before = slots_[fd].exchange(entry, std::memory_order_acq_rel);
   if (entry != nullptr) highest_ = std::max(highest_.load(), fd);
   if (before == nullptr) return;
-  if (before->home == fd) {
-    // The socket lives on under another number, if it has one.
+  // The socket lives on under another number, if it has one.
+  if (before->home == fd && before->users.load(std::memory_order_acquire) > 1) {
     for (int other = 0; other <= highest_; ++other) {
       if (slots_[other].load(std::memory_order_relaxed) != before) continue;
       before->home = other;

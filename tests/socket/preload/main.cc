@@ -49,7 +49,7 @@ bool tell_findings(const fs::path& folder) {
 int run_under_gannet(const std::vector<std::string>& arguments) {
   std::string folder = fs::temp_directory_path() / "gannet-suite-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return 1;
-  ::setenv("XDG_RUNTIME_DIR", folder.c_str(), 1);  // where this user's other hubs are not
+  ::setenv("GANNET_SESSION", fs::path(folder).filename().c_str(), 1);  // a hub of our own
   for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
     const char* before = std::getenv(name);
     ::setenv(name, ((before != nullptr ? std::string(before) + ":" : "") + "log_path=" + folder + "/sanitizer").c_str(), 1);

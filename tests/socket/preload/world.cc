@@ -51,7 +51,7 @@ namespace {
 
 class PreloadWorld final : public World {
  public:
-  explicit PreloadWorld(const char* hub) : hub_{hub}, sent_before_(datagrams_sent), carried_before_(carried()) {
+  explicit PreloadWorld(const char* hub) : hub_(hub::HubAddress::parse(hub)), sent_before_(datagrams_sent), carried_before_(carried()) {
     a = b = IpAddress::ipv4(127, 0, 0, 1);
     interface_a = interface_b = 1;
     broadcast = IpAddress::ipv4(127, 255, 255, 255);
