@@ -41,8 +41,10 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
   if (kind == AddressKind::reserved) return no_route;
   if (kind == AddressKind::own || kind == AddressKind::loopback || kind == AddressKind::any) {
     // Linux too takes 0.0.0.0 as "this host".
-    const IpAddress here = kind == AddressKind::any ? interfaces_.loopback().addresses()[0].ip : dst;
-    if (any_src) path.src = here;
+    const IpAddress& localhost = interfaces_.loopback().addresses()[0].ip;
+    const IpAddress& here = kind == AddressKind::any ? localhost : dst;
+    // All of 127/8 is ours, and one address of it speaks.
+    if (any_src) path.src = kind == AddressKind::loopback ? localhost : here;
     path.next_hop = here;
     path.via = &interfaces_.loopback();
     path.interface = loopback_index;
