@@ -458,7 +458,7 @@ TEST_F(Hubs, KeepNoDescriptorsThatAreSentToThem) {
     return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
   };
   auto keeper = open_socket(address).value();
-  const auto before = descriptors();
+  const auto before = descriptors();  // or some more, where the hub is still busy with what came before
   const auto send_with_fds = [](int to, std::span<std::byte> bytes) {
     std::array<int, 8> fds{};
     fds.fill(to);
@@ -485,8 +485,8 @@ TEST_F(Hubs, KeepNoDescriptorsThatAreSentToThem) {
     EXPECT_TRUE(send_with_fds(keeper->fd().value(), std::span(&token, 1)));
   }
   const auto end = std::chrono::steady_clock::now() + patience;
-  while (descriptors() != before && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(5ms);
-  EXPECT_EQ(descriptors(), before);
+  while (descriptors() > before && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(5ms);
+  EXPECT_LE(descriptors(), before);
 }
 
 TEST_F(Hubs, RefuseWhatIsNoRequest) {

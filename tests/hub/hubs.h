@@ -81,7 +81,7 @@ inline Result<hub::Status> status_of(const hub::HubAddress& address) {
 // What a process has that could leak.
 struct Belongings {
   long descriptors = 0, mappings = 0;  // of memory that it shares
-  friend bool operator==(const Belongings&, const Belongings&) = default;
+  [[nodiscard]] bool is_within(const Belongings& other) const { return descriptors <= other.descriptors && mappings <= other.mappings; }
 
   static Belongings of(pid_t process) {
     const std::filesystem::path folder = "/proc/" + std::to_string(process);
