@@ -95,6 +95,52 @@ def levels():
     tell("without blocking", a)
 
 
+IP_RECVERR = 11
+
+
+def refused():
+    """A socket whose peer is not there, and it has been told so."""
+    gone, told = bound(), bound()
+    told.connect(gone.getsockname())
+    gone.close()
+    return told
+
+
+def errors():
+    a = refused()
+    a.send(b"x")
+    await_input(a)
+    tell("refused", a)
+    print("SO_ERROR", a.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), a.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    tell("and told", a)
+    a = refused()
+    a.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    a.send(b"x")
+    await_input(a)
+    tell("queued", a)
+    a.recvmsg(100, 100, socket.MSG_ERRQUEUE)
+    tell("taken from the queue", a)
+    a, waiter, edge = refused(), select.epoll(), select.epoll()
+    waiter.register(a, select.EPOLLIN)
+    edge.register(a, select.EPOLLIN | select.EPOLLET)
+    a.send(b"x")
+    print("refused: level", events(waiter), "still", events(waiter), "edge", events(edge), "again", events(edge, QUIET))
+    try:
+        a.recv(10)
+    except ConnectionRefusedError:
+        print("refused: taken, level", events(waiter, QUIET), "edge", events(edge, QUIET))
+
+
+def shut_down():
+    a = bound()
+    a.connect(sender.getsockname())
+    a.shutdown(socket.SHUT_WR)
+    tell("sends no more", a)
+    send(a)
+    await_input(a)
+    tell("sends no more, and an arrival", a)
+
+
 def events(waiter, wait=COMES):
     """One wait's result, in words."""
     return ",".join(words(mask, EPOLL) for _, mask in waiter.poll(wait)) or "none"
@@ -242,5 +288,5 @@ def children():
     tell("and taken here", a)
 
 
-for part in levels, epoll_by_level, epoll_once, epoll_by_edge, descriptors, wake_ups, children:
+for part in levels, errors, shut_down, epoll_by_level, epoll_once, epoll_by_edge, descriptors, wake_ups, children:
     part()
