@@ -45,8 +45,9 @@ std::expected<Departure, Drop> parse(Frame& frame, std::uint32_t interface) {
                                    .options = ipv4->options},
                       .payload = frame.bytes().subspan(header + wire::udp_header_size, ipv4->payload.size() - wire::udp_header_size),
                       .note = ipv4->id & (wire::guest_note::discovery | unsigned{wire::guest_note::no_loop})};
-  // To an own address the kernel finds the way itself.
-  if (interface == loopback && !ipv4->dst.is_multicast() && ipv4->dst != IpAddress::ipv4(127, 255, 255, 255)) departure.datagram.interface = 0;
+  // To an own address the kernel finds the way itself, too.
+  const bool to_own = interface == loopback && !ipv4->dst.is_multicast() && ipv4->dst != IpAddress::ipv4(127, 255, 255, 255);
+  if (to_own || (ipv4->id & wire::guest_note::by_route) != 0) departure.datagram.interface = 0;
   return departure;
 }
 

@@ -72,6 +72,7 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
     if (path.src.is_any()) path.src = source->ip;
   }
   path.guest = interface.is_guest();
+  path.by_route = wanted_interface == 0 && path.kind == PathKind::unicast;
   path.via = &interface;
   path.interface = interface.index();
   path.interface_mtu = path.mtu = interface.mtu();

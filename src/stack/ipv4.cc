@@ -190,7 +190,10 @@ void Ipv4::output_to_kernel(Frame&& payload, wire::Ipv4Header& header, const Pat
   }
   context_.counters.out_requests.add();
   context_.counters.frames_made.add();
-  header.id = static_cast<std::uint16_t>(static_cast<unsigned>(fragmentation) | (loop ? 0u : unsigned{wire::guest_note::no_loop}));
+  unsigned note = static_cast<unsigned>(fragmentation);
+  if (!loop) note |= wire::guest_note::no_loop;
+  if (path.by_route) note |= wire::guest_note::by_route;
+  header.id = static_cast<std::uint16_t>(note);
   payload.prepend(header.size());
   wire::emit_ipv4(header, payload.bytes());
   path.via->send(std::move(payload));

@@ -176,6 +176,7 @@ void emit_options(std::span<const std::byte> options, std::span<std::byte> packe
 namespace guest_note {
 inline constexpr std::uint16_t discovery = 0x7;  // IP_MTU_DISCOVER
 inline constexpr std::uint16_t no_loop = 0x8;    // IP_MULTICAST_LOOP is off
+inline constexpr std::uint16_t by_route = 0x10;  // by whatever interface: the kernel knows more of its routes (ip-rule(8)) than we
 }  // namespace guest_note
 
 // Another identification in a header that is whole.

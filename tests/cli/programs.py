@@ -10,6 +10,29 @@ import gannet
 from gannet import GANNET, PATIENCE, Command, events, run, skip
 
 PYTHON = "/usr/bin/python3"  # Debian's; the one in PATH may be another
+# A program that does what it is told, line by line, and says what became of it: the value, or the error's name.
+AGENT = """
+import errno, fcntl, os, select, struct, sys
+from socket import *
+def U(*address, reuse=0):
+    s = socket(AF_INET, SOCK_DGRAM)
+    s.setsockopt(SOL_SOCKET, SO_REUSEADDR, reuse)
+    s.settimeout(30)
+    if address: s.bind(address)
+    return s
+def quiet(s):
+    s.settimeout(0.3)
+    try: return s.recv(65536)
+    except TimeoutError: return None
+    finally: s.settimeout(30)
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        try: value = eval(line)
+        except SyntaxError: value = exec(line)
+    except OSError as error: value = errno.errorcode.get(error.errno, repr(error))
+    print(repr(value), flush=True)
+"""
 
 
 def status(via="none"):
@@ -26,6 +49,19 @@ def result_of(command, **more):
     more = {"timeout": PATIENCE, "text": True, **more}
     done = subprocess.run(command, capture_output=True, check=False, **more)
     return done.returncode, done.stdout, done.stderr
+
+
+class Agent:
+    """A process of that program, to be called with a line."""
+
+    def __init__(self, process):
+        self.process = process
+        assert process.stdout.readline() == "ready\n"
+
+    def __call__(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return eval(self.process.stdout.readline())  # what our own program said
 
 
 class Programs(Command):

@@ -12,34 +12,11 @@ from pathlib import Path
 import gannet
 import programs
 from gannet import GANNET, PATIENCE, skip
-from programs import PYTHON, Programs, result_of, status, under
+from programs import AGENT, PYTHON, Agent, Programs, result_of, status, under
 from run_test import ECHO_CLIENT, ECHO_SERVER, source
 
 LOCALHOST = "127.0.0.1"
 IP_TOS, IP_TTL, IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 1, 2, 8, 11, 12, 13
-# A program that does what it is told, line by line, and says what became of it: the value, or the error's name.
-AGENT = """
-import errno, fcntl, os, select, struct, sys
-from socket import *
-def U(*address, reuse=0):
-    s = socket(AF_INET, SOCK_DGRAM)
-    s.setsockopt(SOL_SOCKET, SO_REUSEADDR, reuse)
-    s.settimeout(30)
-    if address: s.bind(address)
-    return s
-def quiet(s):
-    s.settimeout(0.3)
-    try: return s.recv(65536)
-    except TimeoutError: return None
-    finally: s.settimeout(30)
-print("ready", flush=True)
-for line in sys.stdin:
-    try:
-        try: value = eval(line)
-        except SyntaxError: value = exec(line)
-    except OSError as error: value = errno.errorcode.get(error.errno, repr(error))
-    print(repr(value), flush=True)
-"""
 
 
 def outside(*address, reuse=0):
@@ -60,19 +37,6 @@ def setting(name):
     return Path("/proc/sys/net/ipv4", name).read_text(encoding="ascii")
 
 
-class Inside:
-    """An agent under `gannet run`."""
-
-    def __init__(self, test):
-        self.process = test.start(PYTHON, "-c", AGENT, stdin=subprocess.PIPE)
-        assert self.process.stdout.readline() == "ready\n"
-
-    def __call__(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return eval(self.process.stdout.readline())  # what our own program said
-
-
 class RunKernel(Programs):
     via = "kernel"
 
@@ -82,7 +46,7 @@ class RunKernel(Programs):
         return made
 
     def inside(self):
-        return Inside(self)
+        return Agent(self.start(PYTHON, "-c", AGENT, stdin=subprocess.PIPE))
 
     def start_outside(self, *program, **more):
         process = subprocess.Popen(program, **{"stdout": subprocess.PIPE, "text": True, **more})

@@ -150,7 +150,7 @@ TEST_F(Guest, LeavesFragmentingToTheKernel) {
   const auto packets = leaving(eth);
   ASSERT_EQ(packets.size(), 2u);
   EXPECT_EQ(packets[0].size(), 60028u);
-  EXPECT_EQ(note_of(packets[0]), 1u);
+  EXPECT_EQ(note_of(packets[0]), 1u | wire::guest_note::by_route);
   EXPECT_EQ(note_of(packets[1]) & wire::guest_note::discovery, 0u);
   client.options().fragmentation = stack::Fragmentation::refuse;
   EXPECT_EQ(client.send(large, "192.0.2.9:53").error().code, EMSGSIZE);
@@ -235,6 +235,18 @@ TEST_F(Guest, InterfacesGo) {
   EXPECT_EQ(host.stack.remove_interface(eth).error().code, ENODEV);
   EXPECT_EQ(host.stack.remove_interface(stack::loopback_index).error().code, EINVAL);
   EXPECT_EQ(host.stack.add_interface({.name = "eth0", .ethernet = false, .index = 1, .guest = true}).error().code, EEXIST);
+}
+
+// The kernel routes, unless a socket asked for the interface.
+TEST_F(Guest, LeavesTheWayToTheKernel) {
+  App client(net, host);
+  ASSERT_TRUE(client.send("by route", "192.0.2.9:53"));
+  EXPECT_NE(note_of(leaving(eth).at(0)) & wire::guest_note::by_route, 0u);
+  const auto path = host.stack.ip().find_path(ip("192.0.2.9"), IpAddress::any(Family::ipv4), eth);
+  ASSERT_TRUE(path);
+  EXPECT_FALSE(path->by_route);
+  EXPECT_FALSE(host.stack.ip().find_path(ip("239.1.2.3"), IpAddress::any(Family::ipv4), 0)->by_route);
+  EXPECT_FALSE(host.stack.ip().find_path(ip("192.0.2.255"), IpAddress::any(Family::ipv4), 0)->by_route);
 }
 
 // The kernel's preferred source of a route is ours too.
