@@ -14,13 +14,13 @@ namespace {
 
 class DeathMarks : public ::testing::Test {
  protected:
-  DeathMarks() {
+  void SetUp() override {
     void* memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     EXPECT_NE(memory, MAP_FAILED);
     word = ::new (memory) std::atomic<std::uint32_t>(0);
   }
-  ~DeathMarks() override { ::munmap(word, 4096); }
-  std::atomic<std::uint32_t>* word;
+  void TearDown() override { ::munmap(word, 4096); }
+  std::atomic<std::uint32_t>* word = nullptr;
 };
 
 TEST_F(DeathMarks, ShowsThatAThreadHasEnded) {

@@ -159,7 +159,7 @@ class UplinkOnLoopback : public ::testing::Test {
     uplink = Uplink::create({.waiting = 4096, .key = {1, 2}}).value();
     face = uplink->open_face(lo, "lo", 65535).value();
   }
-  ~UplinkOnLoopback() override {
+  void TearDown() override {
     face.reset();
     EXPECT_TRUE(pools.full());
   }

@@ -52,7 +52,7 @@ constinit Table table;  // a process has one, and never gives its entries back
 class Tables : public ::testing::Test {
  protected:
   static Fd open() { return Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
-  void add(int fd, std::size_t mark) { ASSERT_TRUE(table.add(fd, attach_as[mark])); }
+  void add(int fd, std::size_t mark) { ASSERT_TRUE(table.add(fd, attach_as[mark], Family::ipv4)); }
   // -1: not ours.
   static int mark_of(const Table::Use& use, int fd) { return use ? use->attach(fd).error().code - first_mark : -1; }
   int mark_at(int fd) { return mark_of(table.find(fd), fd); }
@@ -83,8 +83,8 @@ TEST_F(Tables, HaveBounds) {
   }
   static constinit Table full;  // whose highest number is looked up to for ever
   constexpr int highest = max_descriptors - 1;
-  EXPECT_FALSE(full.add(max_descriptors, attach_as[0]));
-  EXPECT_TRUE(full.add(highest, attach_as[7]));
+  EXPECT_FALSE(full.add(max_descriptors, attach_as[0], Family::ipv4));
+  EXPECT_TRUE(full.add(highest, attach_as[7], Family::ipv4));
   EXPECT_EQ(mark_of(full.find(highest), highest), 7);
 }
 
@@ -173,7 +173,7 @@ TEST_F(Tables, FindRacesEveryChange) {
   threads.emplace_back([&] {
     for (std::size_t i = 0; i < 3000; ++i) {
       const int number = static_cast<int>(i * 2 % numbers), fd = first_number + number;
-      if (!table.add(fd, attach_as[(i * numbers) % marks + static_cast<std::size_t>(number)])) break;
+      if (!table.add(fd, attach_as[(i * numbers) % marks + static_cast<std::size_t>(number)], Family::ipv4)) break;
       table.duplicate(fd, fd + 1);
       if (i % 3 == 0) std::this_thread::yield();
       table.remove(fd);
@@ -196,7 +196,7 @@ TEST_F(Tables, AreWholeInAForkedChild) {
   std::atomic<bool> done = false;
   std::thread changer([&] {
     for (std::size_t i = 0; !done; ++i) {
-      if (!table.add(900, attach_as[i % marks])) return;
+      if (!table.add(900, attach_as[i % marks], Family::ipv4)) return;
       table.duplicate(900, 901);
       table.remove_range(900, 901);
     }
@@ -205,7 +205,7 @@ TEST_F(Tables, AreWholeInAForkedChild) {
     table.before_fork();
     const int status = result_in_child([&] {
       table.after_fork_in_child();
-      if (mark_at(fd.get()) != 1 || !table.add(902, attach_as[2]) || mark_at(902) != 2) return 1;
+      if (mark_at(fd.get()) != 1 || !table.add(902, attach_as[2], Family::ipv4) || mark_at(902) != 2) return 1;
       table.remove(fd.get());
       return mark_at(fd.get()) == -1 ? 0 : 2;
     });
@@ -255,7 +255,7 @@ class HubTables : public Tables {
   }
   Fd open_bound(std::uint16_t port) {
     Fd fd = open();
-    EXPECT_TRUE(table.add(fd.get(), [](int made) { return hub::open_socket(address(), made); }));
+    EXPECT_TRUE(table.add(fd.get(), [](int made) { return hub::open_socket(address(), made); }, Family::ipv4));
     const sockaddr_in local = at(port);
     EXPECT_TRUE(table.find(fd.get())->bind(fd.get(), reinterpret_cast<const sockaddr*>(&local), sizeof local));
     return fd;
