@@ -133,6 +133,7 @@ function(gannet_preload name)
 
   # What a test tests is compiled into it, as instrumented as the rest; the interposed symbols are for tests/socket and tests/cli.
   string(REGEX REPLACE "_test\\.cc" ".cc" tested "${tests}")
+  list(APPEND tested ${CMAKE_CURRENT_SOURCE_DIR}/real.cc)
   cmake_parse_arguments(PARSE_ARGV 1 room "" "" "DEPS")
   list(TRANSFORM room_DEPS PREPEND gannet_ OUTPUT_VARIABLE deps)
   gannet_test(${name}_test SOURCES ${tests} ${tested} LIBRARIES ${deps})

@@ -40,12 +40,12 @@ bool ends_well(pid_t child) {
 
 class Launch : public ::testing::Test {
  protected:
-  Launch() {
+  void SetUp() override {
     std::string pattern = (fs::temp_directory_path() / "gannet-launch-XXXXXX").string();
     base = ::mkdtemp(pattern.data());
     setup.linger = 100ms;
   }
-  ~Launch() override {
+  void TearDown() override {
     Request request;
     request.kind = Request::Kind::shut_down;
     static_cast<void>(ask({name}, request));

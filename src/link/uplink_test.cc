@@ -566,7 +566,10 @@ class UplinkInNamespace : public UplinkOnLoopback {
     UplinkOnLoopback::SetUp();
   }
   // The next tests in this process are at home here.
-  void TearDown() override { set_loopback_mtu(65536); }
+  void TearDown() override {
+    UplinkOnLoopback::TearDown();
+    set_loopback_mtu(65536);
+  }
 };
 
 // A datagram that is not to be fragmented, in a batch: its sender alone is told, once, and the others go.

@@ -233,7 +233,7 @@ TEST_F(Tables, StayAsTheyAreInAVforkedChild) {
 // Sockets of a hub.
 class HubTables : public Tables {
  protected:
-  HubTables() {
+  void SetUp() override {
     auto listener = hub::listen(address().name).value();
     process_ = ::fork();
     if (process_ != 0) return;
@@ -242,7 +242,7 @@ class HubTables : public Tables {
     auto hub = hub::Hub::create(std::move(listener), setup);
     ::_exit(hub && (*hub)->run() ? 0 : 1);
   }
-  ~HubTables() override {
+  void TearDown() override {
     hub::Request request;
     request.kind = hub::Request::Kind::shut_down;
     if (!hub::ask(address(), request)) ::kill(process_, SIGKILL);
