@@ -25,7 +25,7 @@
 
 namespace gannet::preload {
 
-constinit Table table;
+Table table;
 
 namespace {
 
@@ -297,7 +297,7 @@ GANNET_INTERPOSED int close(int fd) {
 }
 
 GANNET_INTERPOSED int close_range(unsigned first, unsigned last, int flags) noexcept {
-  if ((flags & CLOSE_RANGE_CLOEXEC) == 0) table.remove_range(first, last);
+  if ((static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) == 0) table.remove_range(first, last);
   return real().close_range(first, last, flags);
 }
 

@@ -47,7 +47,7 @@ int result_in_child(const std::function<int()>& work) {
   return status;
 }
 
-constinit Table table;  // a process has one, and never gives its entries back
+Table table;  // a process has one, and never gives its entries back
 
 class Tables : public ::testing::Test {
  protected:
@@ -81,7 +81,7 @@ TEST_F(Tables, HaveBounds) {
     table.duplicate(fd, 3);
     table.duplicate(3, fd);
   }
-  static constinit Table full;  // whose highest number is looked up to for ever
+  static Table full;  // whose highest number is looked up to for ever
   constexpr int highest = max_descriptors - 1;
   EXPECT_FALSE(full.add(max_descriptors, attach_as[0], Family::ipv4));
   EXPECT_TRUE(full.add(highest, attach_as[7], Family::ipv4));

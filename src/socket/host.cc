@@ -280,7 +280,7 @@ void Request::reply(std::span<const std::byte> bytes) {
     stack::SendRequest request{.header = {}, .payload = bytes};
     request.header.peer = delivery.peer();
     if (!delivery.ip.to_group) request.header.local = delivery.local();
-    static_cast<void>(to.udp.submit(to.endpoint, request, delivery.now));
+    [[maybe_unused]] const auto fate = to.udp.submit(to.endpoint, request, delivery.now);
     return;
   }
   if (!is_answered) std::copy(bytes.begin(), bytes.end(), delivery.payload.data());

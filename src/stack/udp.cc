@@ -339,7 +339,7 @@ std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
       continue;
     }
     if (!*next) break;
-    static_cast<void>(submit(endpoint, request, now));
+    [[maybe_unused]] const auto fate = submit(endpoint, request, now);
     socket.finish_send();
   }
   return taken;

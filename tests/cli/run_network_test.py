@@ -133,22 +133,6 @@ class Follows(Network):
         self.inside("s.send(b'by another')")
         self.assertEqual(peer("s.recv(10)"), b"by another")
 
-    def test_rules(self):
-        """Which of its tables decides, only the kernel knows, and so it does."""
-        self.connect()
-        peer = self.peer()
-        there = peer(f"(s := U('{FAR}', 0)).getsockname()")
-        ip("link add nowhere type veth peer name nobody")
-        self.addCleanup(ip, "link del nowhere")
-        ip("link set nowhere mtu 1400 up")
-        ip("route replace 10.2.0.0/16 dev nowhere src", HERE)
-        ip("rule add to 10.2.0.0/16 lookup 77")
-        self.addCleanup(ip, "rule del to 10.2.0.0/16 lookup 77")
-        ip("route add 10.2.0.0/16 via", ROUTER, "table 77")
-        self.wait_for(f"(s := U()).connect({there}) or s.getsockopt(IPPROTO_IP, {IP_MTU})", 1400)  # our stack has the main table's idea
-        self.inside("s.send(b'by a rule')")
-        self.assertEqual(peer("s.recvfrom(10)")[0], b"by a rule")
-
 
 class Carries(Network):
     def setUp(self):
