@@ -1,6 +1,6 @@
 // Applications and hubs are killed at random moments, while others exchange datagrams.
 //
-// GANNET_KILLS is how many applications are killed, and ten times as many as hubs: 100, or what is set (CI: 1000).
+// GANNET_KILLS is how many applications are killed, and ten times as many as hubs: 100, or what is set.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
