@@ -34,7 +34,6 @@ struct WatchedHash {
 struct Watches {
   std::shared_mutex mutex;
   std::unordered_map<Watched, int, WatchedHash> sockets;
-  std::atomic<std::size_t> count = 0;
 };
 Watches& watches() {
   static auto* all = new Watches;
@@ -42,11 +41,20 @@ Watches& watches() {
 }
 std::atomic<bool> any_watched = false;
 
-void remember(int epoll, int fd, const epoll_event& event) {
+// After a descriptor was put in, changed or taken out: `event` is null where it is out, and `ours` tells whether it is a socket of ours. A number
+// that now stands for another descriptor is no socket's any more.
+void note(int epoll, int fd, const epoll_event* event, bool ours) {
+  if (!ours && !any_watched.load(std::memory_order_acquire)) return;
   Watches& all = watches();
   const std::unique_lock guard(all.mutex);
+  if (ours) std::erase_if(all.sockets, [&](const auto& watched) { return watched.first.epoll == epoll && watched.second == fd; });
+  if (event == nullptr) return;
+  if (!ours) {
+    all.sockets.erase({epoll, event->data.u64});
+    return;
+  }
   if (all.sockets.size() >= max_watched) return;
-  all.sockets[{epoll, event.data.u64}] = fd;
+  all.sockets[{epoll, event->data.u64}] = fd;
   any_watched.store(true, std::memory_order_release);
 }
 
@@ -143,12 +151,14 @@ GANNET_INTERPOSED int pselect(int count, fd_set* in, fd_set* out, fd_set* except
 }
 
 GANNET_INTERPOSED int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
-  auto socket = operation != EPOLL_CTL_DEL ? table.find(fd) : Table::Use();
-  if (!socket) return real().epoll_ctl(epoll, operation, fd, event);
-  const bool edges = event != nullptr && (event->events & EPOLLET) != 0;
-  static_cast<void>(edges ? socket->attach_for_edges(fd) : socket->attach(fd));
+  auto socket = table.find(fd);
+  const epoll_event* wanted = operation != EPOLL_CTL_DEL ? event : nullptr;
+  if (socket && wanted != nullptr) {
+    const bool edges = (wanted->events & EPOLLET) != 0;
+    static_cast<void>(edges ? socket->attach_for_edges(fd) : socket->attach(fd));
+  }
   const int done = real().epoll_ctl(epoll, operation, fd, event);
-  if (done == 0) remember(epoll, fd, *event);
+  if (done == 0) note(epoll, fd, wanted, static_cast<bool>(socket));
   return done;
 }
 

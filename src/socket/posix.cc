@@ -270,7 +270,7 @@ Result<std::size_t> PosixSocket::receive_error(std::span<std::byte> buffer, msgh
 }
 
 Result<std::size_t> PosixSocket::receive_batch(int fd, std::span<mmsghdr> batch, int flags, timespec* timeout) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = timeout != nullptr ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
   const auto allowed =
       timeout != nullptr ? std::chrono::seconds(timeout->tv_sec) + std::chrono::nanoseconds(timeout->tv_nsec) : std::chrono::nanoseconds();
   std::size_t count = 0;
