@@ -30,7 +30,7 @@ WAIVERS = {
     ("threads", "src/link/memory_link*"): "two engines in two threads meet at a memory link",
     ("threads", "src/link/port_bell*"): "two engines in two threads meet at a memory link",
     ("threads", "src/link/byte_ring*"): "an engine and the thread that writes its capture meet here",
-    ("threads", "src/link/capture_file*"): "the thread that writes a capture, so that no disk holds up a packet",
+    ("threads", "src/link/spool*"): "the thread that writes a capture, so that no disk holds up a packet",
     ("threads", "src/stack/record_ring*"): "the ring of an endpoint, where threads and processes meet",
     ("threads", "src/stack/endpoint*"): "the application's side of an endpoint is another thread's or process's",
     ("core", "src/engine/engine.cc"): "std::thread says by an exception that the system has no thread left; there it becomes a Result",
