@@ -4,6 +4,7 @@
 //   pair send    PORT BATCH SIZE COUNT                         keeps at most 128 datagrams unacknowledged
 //   pair answer  PORT block|spin                               sends each datagram back; ends with the asker
 //   pair ask     PORT block|spin COUNT                         one datagram at a time, for five seconds at most
+//   pair both    PORT COUNT                                    asks and answers, spinning, from one thread: needs no core for a second program
 //
 // BATCH 1 is sendto(2) and recvfrom(2); more is sendmmsg(2) and recvmmsg(2). Each prints one JSON object as it ends.
 #include <arpa/inet.h>
@@ -216,6 +217,15 @@ int answer(int port, bool spin) {
   return 0;
 }
 
+int print_trips(std::vector<double>& trips, std::uint64_t asked) {
+  std::ranges::sort(trips);
+  if (trips.empty()) trips.push_back(2 * longest);  // at the least
+  const auto at = [&](std::size_t percent) { return trips[trips.size() * percent / 100] * 1e6; };
+  std::printf("{\"sent\": %" PRIu64 ", \"received\": %zu, \"microseconds\": %.2f, \"p99\": %.2f, \"cpu\": %.6f}\n", asked, trips.size(), at(50),
+              at(99), cpu_seconds());
+  return 0;
+}
+
 int ask(int port, bool spin, std::uint64_t count) {
   const int fd = open_socket();
   const sockaddr_in to = loopback(port);
@@ -233,12 +243,26 @@ int ask(int port, bool spin, std::uint64_t count) {
   }
   send_to(fd, &last, sizeof last, to);
   usleep(10'000);
-  std::ranges::sort(trips);
-  if (trips.empty()) trips.push_back(2 * longest);  // at the least
-  const auto at = [&](std::size_t percent) { return trips[trips.size() * percent / 100] * 1e6; };
-  std::printf("{\"sent\": %" PRIu64 ", \"received\": %zu, \"microseconds\": %.2f, \"p99\": %.2f, \"cpu\": %.6f}\n", asked, trips.size(), at(50),
-              at(99), cpu_seconds());
-  return 0;
+  return print_trips(trips, asked);
+}
+
+int ask_and_answer(int port, std::uint64_t count) {
+  const int server = open_server(port);
+  const int client = open_socket();
+  const sockaddr_in to = loopback(port);
+  std::vector<double> trips;
+  trips.reserve(count);
+  std::array<char, 64> bytes{};
+  const double end = seconds() + longest;
+  std::uint64_t asked = 0;
+  for (; asked < count && seconds() < end; ++asked) {
+    sockaddr_in from{};
+    const double start = seconds();
+    send_to(client, bytes.data(), bytes.size(), to);
+    if (await(server, true, bytes.data(), bytes.size(), &from) > 0) send_to(server, bytes.data(), bytes.size(), from);
+    if (await(client, true, bytes.data(), bytes.size(), &from) > 0) trips.push_back(seconds() - start);
+  }
+  return print_trips(trips, asked);
 }
 
 }  // namespace
@@ -251,6 +275,8 @@ int main(int argc, char** argv) {
   if (what == "send" && argc == 6) return send(std::atoi(argv[2]), batch(), std::clamp<std::size_t>(number(4), 8, largest), number(5));
   if (what == "answer" && argc == 4) return answer(std::atoi(argv[2]), std::string_view(argv[3]) == "spin");
   if (what == "ask" && argc == 5) return ask(std::atoi(argv[2]), std::string_view(argv[3]) == "spin", number(4));
-  std::fputs("usage: pair receive PORT BATCH | send PORT BATCH SIZE COUNT | answer PORT block|spin | ask PORT block|spin COUNT\n", stderr);
+  if (what == "both" && argc == 4) return ask_and_answer(std::atoi(argv[2]), number(3));
+  std::fputs("usage: pair receive PORT BATCH | send PORT BATCH SIZE COUNT | answer PORT block|spin | ask PORT block|spin COUNT | both PORT COUNT\n",
+             stderr);
   return 2;
 }

@@ -138,8 +138,9 @@ std::size_t Bell::drain() {
     const ssize_t count = recv(fd_.get(), bytes.data(), bytes.size(), flags);
     if (count > 0) {
       total += static_cast<std::size_t>(count);
-      if (total < 8 * bytes.size()) continue;
-      return total;  // a peer that never stops writing waits for the next event
+      // A short read emptied the stream: what comes later makes an event. A peer that never stops writing waits for the next one, too.
+      if (static_cast<std::size_t>(count) == bytes.size() && total < 8 * bytes.size()) continue;
+      return total;
     }
     if (count == 0 || (errno != EAGAIN && errno != EINTR)) hung_up_ = true;
     return total;
@@ -174,16 +175,16 @@ void Bell::sent(stack::Endpoint& endpoint) {
 }
 
 void BellClient::received(bool emptied) {
-  if (emptied) {
-    const bool watched = (control().listeners.load(std::memory_order_relaxed) & stack::bell_watched) != 0;
-    if (watched || control().tokens.load(std::memory_order_relaxed) != 0) silence();
-    return;
-  }
+  const bool owes = owes_token_.load(std::memory_order_relaxed) && owes_token_.exchange(false, std::memory_order_relaxed);
+  const bool watched = (control().listeners.load(std::memory_order_relaxed) & stack::bell_watched) != 0;
   const std::uint32_t tokens = control().tokens.load(std::memory_order_relaxed);
-  if (tokens < 2) return;
-  control().tokens.store(1, std::memory_order_relaxed);
-  take_tokens(tokens - 1);
-  ask_if_needed();
+  if (emptied && (watched || tokens != 0)) return silence();
+  const bool surplus = !emptied && tokens > 1;
+  if (surplus) {
+    control().tokens.store(1, std::memory_order_relaxed);
+    take_tokens(tokens - 1);
+  }
+  if (owes || surplus) ask_if_needed();
 }
 
 // Takes the tokens of an empty ring.
@@ -218,12 +219,17 @@ void BellClient::watch_edges() {
 // A thread that is cancelled in its sleep counts as one that sleeps for ever: tokens are put that nobody needs.
 int BellClient::wait(int fd) {
   stack::BellControl& bell = control();
-  bell.listeners.fetch_add(1, std::memory_order_acq_rel);
+  const std::uint32_t listeners = bell.listeners.fetch_add(1, std::memory_order_acq_rel);
   bell.epoch.fetch_add(0, std::memory_order_acq_rel);
   int code = 0;
   if (!client_.has_news() && !client_.is_closed()) {
+    const bool takes = (listeners & stack::bell_watched) == 0;
     std::byte token{};
-    const ssize_t count = recv(fd, &token, sizeof token, MSG_PEEK);
+    const ssize_t count = recv(fd, &token, sizeof token, takes ? 0 : MSG_PEEK);
+    if (count == 1 && takes) {
+      bell.tokens.fetch_sub(1, std::memory_order_relaxed);
+      owes_token_.store(true, std::memory_order_relaxed);
+    }
     if (count == 0) errno = EPIPE;
     if (count <= 0) notice_death();
     if (count < 0 && !is_hung_up()) code = errno;

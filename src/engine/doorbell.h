@@ -126,6 +126,7 @@ class BellClient {
   stack::EndpointClient& client_;
   std::atomic<int> fd_;
   std::atomic<bool> hung_up_ = false;
+  std::atomic<bool> owes_token_ = false;  // a call woke by taking the token: whoever leaves datagrams behind must ask for another
 };
 
 }  // namespace gannet::engine

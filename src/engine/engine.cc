@@ -23,9 +23,9 @@ constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_
 // more.
 constexpr Duration idle_time = 200us;
 // While the loop does not sleep, it asks after what it waits on once in so long.
-constexpr Duration poll_interval = 10us;
-// While it finds nothing to do, it offers its core to others once in so many rounds: what it polls for may have to run there.
-constexpr int rounds_before_yield = 8;
+constexpr Duration poll_interval = 25us;
+// While it finds nothing to do, it offers its core to others, at once and then every so many rounds: whom it woke, or polls for, may have to run there.
+constexpr int rounds_before_yield = 16;
 // Closed sockets that have something left to send.
 constexpr std::size_t max_retired = 256;
 constexpr std::size_t events_at_once = 64;
@@ -124,9 +124,9 @@ void Engine::run_once(Moment until) {
 bool Engine::spin(Moment until) {
   if (spin_ == Duration::zero()) return false;
   const Time end = std::min(Time(until.time_since_epoch()), now_ + spin_now_);
-  for (int rounds = 1; now_ < end; ++rounds) {
-    if (round()) return true;
+  for (int rounds = 0; now_ < end; ++rounds) {
     if (rounds % rounds_before_yield == 0) ::sched_yield();
+    if (round()) return true;
   }
   spin_now_ = std::max(spin_now_ / 2, spin_ / 16);
   return false;

@@ -263,15 +263,19 @@ struct Sleeping {
   struct Protocol {
     bool looks_before_sleep = true;  // who is counted as a listener looks at the ring once more
     bool asks = true;                // who took tokens, and sees a datagram and a listener, asks for another token
+    bool pays = true;                // so does who takes a datagram after a call woke by taking the token
   };
   enum ReaderAt : std::uint8_t {
     load_tail,
     load_head,
     swap,
+    pay,
     count,
     listen,
     look,
     asleep,
+    discount,
+    owe,
     leave,
     look_after,
     uncount,
@@ -290,7 +294,7 @@ struct Sleeping {
   struct State {
     std::uint8_t arrivals = 3, head = 0, tail = 0, tokens = 0, token_count = 0, listeners = 0, events = 0;
     EngineAt engine = idle;
-    std::uint8_t has_rung = 0, rung_tail = 0;
+    std::uint8_t has_rung = 0, rung_tail = 0, owed = 0;
     std::array<Reader, 2> readers{};
   };
 
@@ -368,12 +372,16 @@ struct Sleeping {
         r.at = r.tail == s.head ? count : swap;
         break;
       case swap:
-        r.at = s.tail != r.tail ? load_tail : s.tail + 1 == r.head ? count : done;
+        r.at = s.tail != r.tail ? load_tail : s.tail + 1 == r.head ? count : pay;
         r.has_one = s.tail == r.tail;
         n.tail = s.tail == r.tail ? s.tail + 1 : s.tail;
         break;
+      case pay:
+        r.at = s.owed != 0 && protocol.pays ? look_again : done;
+        n.owed = 0;
+        break;
       case count:
-        r.at = s.token_count != 0 ? uncount : r.has_one != 0 ? done : listen;
+        r.at = s.token_count != 0 ? uncount : r.has_one != 0 ? pay : listen;
         break;
       case listen:
         ++n.listeners;
@@ -384,6 +392,15 @@ struct Sleeping {
         break;
       case asleep:
         if (s.tokens == 0) return false;
+        --n.tokens;
+        r.at = discount;
+        break;
+      case discount:
+        if (s.token_count != 0) --n.token_count;
+        r.at = owe;
+        break;
+      case owe:
+        n.owed = 1;
         r.at = leave;
         break;
       case leave:
@@ -443,6 +460,7 @@ TEST(ReadinessModel, WhoSleepsOnADescriptorIsTold) { EXPECT_EQ(check(Sleeping::P
 TEST(ReadinessModel, EachStepOfSleepersIsNeeded) {
   EXPECT_EQ(check(Sleeping::Protocol{.looks_before_sleep = false}), "a datagram is there, and nobody is told");
   EXPECT_EQ(check(Sleeping::Protocol{.asks = false}), "a datagram is there, and nobody is told");
+  EXPECT_EQ(check(Sleeping::Protocol{.pays = false}), "a datagram is there, and nobody is told");
 }
 
 // ---- Senders: a full ring, the plug ----

@@ -12,7 +12,8 @@
 namespace gannet::socket {
 namespace {
 
-constexpr std::uint32_t fruitless_before_yield = 16;
+// So often in a row may a program ask in vain before it is taken for one that spins.
+constexpr std::uint32_t fruitless_before_yield = 4;
 
 Error system_error() { return Error{errno}; }
 
@@ -242,7 +243,10 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
     datagram.buffer = buffer;
     if (const int code = stack.take_unconnected_error()) return Error{code};
     const auto count = stack.receive(std::span(&datagram, 1), Deadline::now(), take);
-    if (count) break;
+    if (count) {
+      if (fruitless_.load(std::memory_order_relaxed) != 0) fruitless_.store(0, std::memory_order_relaxed);
+      break;
+    }
     if (receives_no_more_.load(std::memory_order_relaxed)) {
       // As Linux has it, only who would wait is told of the end.
       const bool waits = (flags & MSG_DONTWAIT) == 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
@@ -289,8 +293,8 @@ Result<std::size_t> PosixSocket::receive_batch(int fd, std::span<mmsghdr> batch,
 // The kernel waits for a token as it waits for a datagram: O_NONBLOCK, SO_RCVTIMEO, EINTR and SA_RESTART are its own.
 Result<void> PosixSocket::wait_readable(int fd, StackSocket& stack, int flags) {
   if ((flags & MSG_DONTWAIT) != 0) {
-    // Who asks again and again may do so on the core that its answer needs.
-    if (fruitless_.fetch_add(1, std::memory_order_relaxed) % fruitless_before_yield == 0) ::sched_yield();
+    // Who spins may do so on the core that its answer needs.
+    if (fruitless_.fetch_add(1, std::memory_order_relaxed) >= fruitless_before_yield) ::sched_yield();
     return Error{EAGAIN};
   }
   return stack.wait_for_token(fd);

@@ -112,7 +112,7 @@ class PosixSocket {
   std::atomic<bool> wildcard_is_mapped_ = false;  // bound to ::ffff:0.0.0.0, and not to `::`
   std::atomic<bool> forked_ = false;              // no send ring of this process's own yet
   std::atomic<bool> receives_no_more_ = false, sends_no_more_ = false;
-  std::atomic<std::uint32_t> fruitless_ = 0;  // receives that found nothing and were not to wait
+  std::atomic<std::uint32_t> fruitless_ = 0;  // receives in a row that found nothing and were not to wait
 };
 
 }  // namespace gannet::socket
