@@ -180,8 +180,24 @@ function(gannet_command name)
     add_executable(gannet_${name} ${mains})
     set_target_properties(gannet_${name} PROPERTIES OUTPUT_NAME gannet RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
     target_link_libraries(gannet_${name} PRIVATE ${libraries})
+    gannet_describe(version)
+    set_source_files_properties(${mains} PROPERTIES COMPILE_DEFINITIONS "GANNET_VERSION=\"${version}\"")
   endif()
   gannet_test(${name}_test SOURCES ${tests} LIBRARIES ${libraries})
+endfunction()
+
+# The project's version and, where it is built in a clone, the commit as of the last configure: "0.1.0 (1c094de)".
+function(gannet_describe into)
+  find_package(Git QUIET)
+  if(GIT_FOUND)
+    execute_process(COMMAND ${GIT_EXECUTABLE} describe --always --dirty WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+                    OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  endif()
+  if(commit)
+    string(PREPEND commit " (")
+    string(APPEND commit ")")
+  endif()
+  set(${into} "${PROJECT_VERSION}${commit}" PARENT_SCOPE)
 endfunction()
 
 # gannet_test(NAME SOURCES files... LIBRARIES targets...): one GoogleTest program, one entry in CTest (a process per program, not per test: under

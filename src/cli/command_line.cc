@@ -123,7 +123,9 @@ void Command::run(Run run, std::function<void()> check) {
   });
 }
 
-CommandLine::CommandLine(const std::string& overview, const std::string& examples) : app_(std::make_unique<CLI::App>(overview, "gannet")) {
+CommandLine::CommandLine(const std::string& overview, const std::string& examples, const std::string& version)
+    : app_(std::make_unique<CLI::App>(overview, "gannet")) {
+  app_->set_version_flag("--version", version, "say which version this is");
   app_->footer(examples);
   app_->require_subcommand(1);
   app_->formatter(std::make_shared<Formatter>());
@@ -140,7 +142,7 @@ void CommandLine::parse(int argc, char** argv) {
   settings_.json = std::ranges::find(typed, std::string_view("--json")) != typed.end();
   try {
     app_->parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
+  } catch (const CLI::Success& help) {  // --help, --version
     run_ = {};
     app_->exit(help);
   } catch (const CLI::ParseError& error) {

@@ -53,7 +53,7 @@ class Command {
 
 class CommandLine {
  public:
-  CommandLine(const std::string& overview, const std::string& examples);
+  CommandLine(const std::string& overview, const std::string& examples, const std::string& version);
   ~CommandLine();
 
   Command command(const std::string& name, const std::string& help);

@@ -1,4 +1,4 @@
-// gannet explain [REASON...]: what a drop reason means, or all of them.
+// gannet explain [REASON...]: what a drop reason means, and what to do about it; or all of them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace {
 
 Status explain(Report& report, const std::vector<std::string>& reasons) {
   if (reasons.empty()) {
-    for (std::size_t i = 0; i < drop_count; ++i) report.reason(drop_names[i], drop_meanings[i]);
+    for (std::size_t i = 0; i < drop_count; ++i) report.reason(static_cast<Drop>(i));
   }
   for (const std::string& reason : reasons) {
     const auto found = std::ranges::find(drop_names, std::string_view(reason));
@@ -22,7 +22,7 @@ Status explain(Report& report, const std::vector<std::string>& reasons) {
       refuse(fmt::format("there is no drop reason \"{}\"; {}", reason,
                          meant.empty() ? "gannet explain lists them all" : fmt::format("did you mean {}?", meant)));
     }
-    report.reason(*found, drop_meanings[static_cast<std::size_t>(found - drop_names.begin())]);
+    report.explained(static_cast<Drop>(found - drop_names.begin()));
   }
   return Status::ok;
 }
@@ -30,10 +30,16 @@ Status explain(Report& report, const std::vector<std::string>& reasons) {
 }  // namespace
 
 void add_explain(CommandLine& line) {
-  Command command = line.command("explain", "say what a drop reason means, or list them all");
+  Command command = line.command("explain", "say what a drop reason means and what to do, or list them all");
   const auto reasons = std::make_shared<std::vector<std::string>>();
   command.arguments("REASON", "as in a summary: udp_no_socket", 0, 100, *reasons);
   command.flag("--json", "one JSON object per line", command.settings().json);
+  command.examples(R"(Every datagram that died did so for one of these reasons: in a summary, in `gannet stat`, in a capture.
+
+Examples:
+  gannet explain
+  gannet explain receive_queue_full
+  gannet explain --json udp_no_socket fault_loss)");
   command.run([reasons](Report& report) { return explain(report, *reasons); });
 }
 

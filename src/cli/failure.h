@@ -8,7 +8,8 @@
 
 namespace gannet::cli {
 
-enum class Status : int { ok = 0, failed = 1, usage = 2, permission = 4 };
+// no_exec, no_program: as a shell tells that a program cannot be run, or is not there.
+enum class Status : int { ok = 0, failed = 1, usage = 2, permission = 4, no_exec = 126, no_program = 127 };
 
 struct Failure {
   Status status;

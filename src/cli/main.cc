@@ -14,11 +14,12 @@ constexpr const char* examples = R"(Try, in two terminals:
   gannet echo 127.0.0.1 65433
   gannet send --data "Hello, UDP server!" 127.0.0.1 65433
 
-Exit status: 0 done, 1 failed, 2 not understood, 4 not permitted (the message has the command that grants it).
+Exit status: 0 done, 1 failed, 2 not understood, 4 not permitted (the message has the command that grants it). That of `gannet run` is its program's;
+126: the program cannot run so, 127: there is none.
 `gannet COMMAND --help` teaches each command.)";
 
 Status run(int argc, char** argv) {
-  CommandLine line(overview, examples);
+  CommandLine line(overview, examples, "gannet " GANNET_VERSION);
   add_send(line);
   add_listen(line);
   add_echo(line);

@@ -27,7 +27,7 @@ bool is_program(const std::string& path) {
 }
 
 [[noreturn]] void cannot(const std::string& path, std::string_view why) {
-  throw Failure{Status::failed, fmt::format("{} cannot run over Gannet: {}", path, why)};
+  throw Failure{Status::no_exec, fmt::format("{} cannot run over Gannet: {}", path, why)};
 }
 
 // Some bytes of a file, or nothing where it has not as many.
@@ -65,8 +65,9 @@ void check_elf(const std::string& path, std::ifstream& file) {
 
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
-    if (!is_program(name)) throw Failure{Status::failed, fmt::format("{} is no program", name)};
-    return name;
+    if (is_program(name)) return name;
+    if (::access(name.c_str(), F_OK) != 0) throw Failure{Status::no_program, fmt::format("there is no program {}", name)};
+    throw Failure{Status::no_exec, fmt::format("{} is no program: a folder, or not executable (chmod +x)", name)};
   }
   const char* path = std::getenv("PATH");
   std::istringstream folders(path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin");
@@ -74,7 +75,7 @@ std::string find_program(const std::string& name) {
     const std::string whole = (folder.empty() ? "." : folder) + "/" + name;
     if (is_program(whole)) return whole;
   }
-  throw Failure{Status::failed, fmt::format("there is no program \"{}\" in PATH", name)};
+  throw Failure{Status::no_program, fmt::format("there is no program \"{}\" in PATH", name)};
 }
 
 void check_preloadable(const std::string& path) {

@@ -6,9 +6,9 @@
 
 namespace gannet::cli {
 
-// The file that execvp(3) would run. Failure, with a sentence: none is there.
+// The file that execvp(3) would run. Failure, with a sentence: none is there (Status::no_program), or it is none (Status::no_exec).
 std::string find_program(const std::string& name);
-// Failure (Status::failed), with the reason: it is static, setuid, of another architecture, or makes its system calls by itself (Go). A script is
+// Failure (Status::no_exec), with the reason: it is static, setuid, of another architecture, or makes its system calls by itself (Go). A script is
 // judged by its interpreter.
 void check_preloadable(const std::string& path);
 

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "wire/drop.h"
+#include "wire/remedy.h"
 
 namespace gannet::cli {
 
@@ -23,6 +23,8 @@ Json object_of(const std::vector<Count>& counts) {
 }
 
 std::string plural(std::uint64_t count, std::string_view noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+
+Json json_of(Drop drop) { return {{"event", "reason"}, {"name", name_of(drop)}, {"meaning", meaning_of(drop)}, {"remedy", remedy_of(drop)}}; }
 
 std::string_view meaning_of_name(std::string_view name) {
   for (std::size_t i = 0; i < drop_count; ++i) {
@@ -167,9 +169,9 @@ void Report::failed(const Failure& failure) {
   write(stderr, "gannet: " + failure.sentence + '\n');
 }
 
-void Report::reason(std::string_view name, std::string_view meaning) {
-  line({{"event", "reason"}, {"name", name}, {"meaning", meaning}}, fmt::format("{:<30} {}", name, meaning));
-}
+void Report::reason(Drop drop) { line(json_of(drop), fmt::format("{:<30} {}", name_of(drop), meaning_of(drop))); }
+
+void Report::explained(Drop drop) { line(json_of(drop), fmt::format("{}: {}\n  what to do: {}", name_of(drop), meaning_of(drop), remedy_of(drop))); }
 
 void Report::hub_status(const hub::Status& status) {
   line({{"event", "hub"},

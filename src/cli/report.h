@@ -5,9 +5,10 @@
 //   received   peer, local, interface, ttl, tos, bytes, length, truncated, text or hex, and number, rtt_us where it answers one sent
 //   error      errno, message, peer, offender, type, code, mtu
 //   captured   number, time, interface, direction, bytes, length, line, comment (what is not known is null)
-//   packet     line                                failed    status, message                      reason    name, meaning
+//   packet     line                                failed    status, message                      reason    name, meaning, remedy
+//   omitted    interfaces, addresses, routes
 //   hub        process, sockets, programs, datagrams_in, datagrams_out, rounds, sleeps
-//   stat       hub {}, sockets [], links [], groups [], counters {}, drops {}
+//   stat       hub {}, omitted {interfaces, addresses, routes}, sockets [], links [], groups [], counters {}, drops {}
 //   program    sent, duplicated, delivered, left, to_groups, on_their_way, received, losses [{way, place, reason, datagrams}], captured, missed
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
@@ -30,6 +31,7 @@
 #include "cli/latency.h"
 #include "hub/listing.h"
 #include "hub/protocol.h"
+#include "wire/drop.h"
 
 namespace gannet::cli {
 
@@ -71,8 +73,11 @@ class Report {
   void captured(const Captured& packet);
   void summary(const Totals& totals);
   void failed(const Failure& failure);
-  void reason(std::string_view name, std::string_view meaning);
+  void reason(Drop drop);     // in a line
+  void explained(Drop drop);  // and what to do
   void hub_status(const hub::Status& status);
+  // What of the kernel's the hub's host has no room for; nothing where it has all.
+  void omitted(const hub::Status& status);
   void listing(const hub::Listing& listing);
   void clear();  // the terminal
   // What a program sent and received, and where each lost datagram died.

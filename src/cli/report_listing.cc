@@ -56,6 +56,7 @@ Json json_of(const hub::Listing& listing) {
   const hub::Status& hub = listing.status;
   Json object{{"event", "stat"},
               {"hub", {{"process", hub.process}, {"programs", hub.programs}, {"rounds", hub.rounds}, {"sleeps", hub.sleeps}}},
+              {"omitted", {{"interfaces", hub.omitted_interfaces}, {"addresses", hub.omitted_addresses}, {"routes", hub.omitted_routes}}},
               {"sockets", Json::array()},
               {"links", Json::array()},
               {"groups", Json::array()},
@@ -70,6 +71,13 @@ Json json_of(const hub::Listing& listing) {
   return object;
 }
 
+// Empty: it has all.
+std::string text_of_omitted(const hub::Status& hub) {
+  if (hub.omitted_interfaces + hub.omitted_addresses + hub.omitted_routes == 0) return {};
+  return fmt::format("not all of the kernel's network has room on this host: {} interfaces, {} addresses and {} routes are left out",
+                     hub.omitted_interfaces, hub.omitted_addresses, hub.omitted_routes);
+}
+
 std::string text_of(const hub::Listing& listing, bool verbose) {
   std::string text =
       fmt::format("hub: process {}, programs {}, sockets {}\n\n", listing.status.process, listing.status.programs, listing.sockets.size());
@@ -82,6 +90,7 @@ std::string text_of(const hub::Listing& listing, bool verbose) {
                     socket.in, socket.out, socket.receive_queue_full + socket.send_refused, socket.receive_used, socket.send_used);
   }
   text += '\n';
+  if (const std::string omitted = text_of_omitted(listing.status); !omitted.empty()) text += omitted + '\n';
   for (const auto& interface : listing.interfaces) {
     text += fmt::format("link {} {} {}, mtu {}", interface.index, interface.name.view(), interface.is_up != 0 ? "up" : "down", interface.mtu);
     for (const auto& address : listing.addresses) {
@@ -105,6 +114,13 @@ std::string text_of(const hub::Listing& listing, bool verbose) {
 }  // namespace
 
 void Report::listing(const hub::Listing& listing) { line(json_of(listing), text_of(listing, verbose_)); }
+
+void Report::omitted(const hub::Status& hub) {
+  const std::string text = text_of_omitted(hub);
+  if (text.empty()) return;
+  if (!json_) return note(fmt::format("gannet: {}; gannet stat lists those that are here", text));
+  line({{"event", "omitted"}, {"interfaces", hub.omitted_interfaces}, {"addresses", hub.omitted_addresses}, {"routes", hub.omitted_routes}}, {});
+}
 
 void Report::clear() { write(stdout, "\033[H\033[2J"); }
 

@@ -82,6 +82,7 @@ Status run_program(const Plan& plan, const Settings& settings, Report& report) {
   const bool captures = !settings.capture.empty();
   Fd file = captures ? open_capture(settings.capture) : Fd();
   hub::Program program = open_program(plan, settings);
+  report.omitted(program.hub());
   set_environment(preload, program.address());
   Child child(path, plan.program);
   // Only now, as it has a thread, and one that forks should have none.
@@ -107,6 +108,7 @@ Status run_program(const Plan& plan, const Settings& settings, Report& report) {
 
 void check(const Plan& plan, const Settings& settings) {
   check_via(plan.via);
+  if (settings.capture == "-") refuse("--capture -: standard output is the program's; give a file, or the name of a pipe (mkfifo)");
   for (const auto& [impairment, direction] : {std::pair{&settings.in, "comes in"}, std::pair{&settings.out, "goes out"}}) {
     if (const auto good = impairment->check(); !good) refuse(fmt::format("the faults of what {}: {}", direction, good.error().message()));
   }

@@ -280,6 +280,7 @@ void Hub::open_program(Visitor& visitor, const Request& request) {
   const int fd = engine_->call([&] { return programs_.capture_fd(*key); });
   Reply reply;
   reply.key = *key;
+  reply.status = engine_->call([&] { return status(); });
   reply.fds = fd >= 0 ? 1 : 0;
   static_cast<void>(send(visitor.fd.get(), reply, std::span(&fd, reply.fds)));
   engine_->call([&] { programs_.forget_capture_fd(*key); });
@@ -452,6 +453,12 @@ Status Hub::status() {
   status.datagrams_out = udp.out_datagrams.value();
   status.rounds = engine_->counters().rounds.value();
   status.sleeps = engine_->counters().sleeps.value();
+  if (guest_) {
+    const engine::Omitted& omitted = guest_->mirror().omitted();
+    status.omitted_interfaces = omitted.interfaces;
+    status.omitted_addresses = omitted.addresses;
+    status.omitted_routes = omitted.routes;
+  }
   return status;
 }
 

@@ -7,6 +7,7 @@
 #include "hub/sheet.h"
 
 namespace gannet::hub {
+
 Result<Program> Program::open(const HubAddress& hub, const ProgramSetup& setup) {
   Program program;
   Request request;
@@ -16,6 +17,7 @@ Result<Program> Program::open(const HubAddress& hub, const ProgramSetup& setup) 
   if (!received) return received.error();
   program.address_ = hub;
   program.address_.program = received->reply.key;
+  program.hub_ = received->reply.status;
   if (setup.capture != 0) {
     if (received->reply.fds != 1) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
     auto memory = CaptureMemory::attach(std::move(received->fds[0]));

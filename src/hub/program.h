@@ -22,6 +22,8 @@ class Program {
   static Result<Program> open(const HubAddress& hub, const ProgramSetup& setup);
 
   [[nodiscard]] const HubAddress& address() const { return address_; }
+  // The hub, as it was at open().
+  [[nodiscard]] const Status& hub() const { return hub_; }
   // Where what is captured goes; with ProgramSetup::capture. From here on there is a thread.
   Result<void> capture_to(Fd file);
   // The last of it. What could not be written, or has been missed, is told by the error or the report.
@@ -39,6 +41,7 @@ class Program {
   };
 
   HubAddress address_;
+  Status hub_;
   Fd seat_;
   std::unique_ptr<Recording> recording_;
 };

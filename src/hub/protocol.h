@@ -24,7 +24,7 @@
 namespace gannet::hub {
 
 inline constexpr std::uint32_t protocol_magic = 0x746e4e47;  // "GNnt"
-inline constexpr std::uint32_t protocol_version = 2;
+inline constexpr std::uint32_t protocol_version = 3;
 
 // Cannot be guessed: who knows it may change what it names.
 struct Key {
@@ -79,6 +79,8 @@ struct Status {
   std::uint32_t programs = 0;
   std::uint64_t datagrams_in = 0, datagrams_out = 0;  // RFC 4113: udpInDatagrams, udpOutDatagrams
   std::uint64_t rounds = 0, sleeps = 0;               // of the engine
+  // What of the kernel's a guest host has no room for, as of now.
+  std::uint64_t omitted_interfaces = 0, omitted_addresses = 0, omitted_routes = 0;
 };
 
 inline constexpr std::size_t max_reply_fds = 3;  // rings, send ring, host page: in this order; or one of something else

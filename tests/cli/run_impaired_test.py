@@ -151,6 +151,13 @@ print(s.getsockname()[1], flush=True); print(s.recv(100).decode(), flush=True)""
                                       timeout=PATIENCE, check=False)
                 self.assertEqual(len(done.stdout.splitlines()), len(packets), done.stderr)
 
+    def test_a_capture_with_no_room(self):
+        """The program runs on, and ends as it would; that its capture is not whole is told."""
+        port = self.serve()
+        code, output, complaint = result_of(under(PYTHON, "-c", CLIENT, str(port), "5", "0.5", flags=("--capture", "/dev/full")))
+        self.assertEqual((code, len(output.splitlines())), (0, 5))
+        self.assertRegex(complaint, r"\A-- /dev/full is not whole: .*is the disk full.*\n\Z")
+
     def test_programs_within_programs(self):
         """A `gannet run` within a program has faults of its own, and the same hub."""
         port = self.serve()

@@ -3,9 +3,11 @@ import os
 import shutil
 import signal
 import socket
+import struct
+import subprocess
 import tempfile
 
-from gannet import PATIENCE, Command, run
+from gannet import GANNET, PATIENCE, Command, run
 from programs import PYTHON, Programs, main, result_of, under
 
 ECHO_SERVER = """
@@ -219,24 +221,60 @@ class Refusals(Command):
         self.refuses(["hub", "sideways"], 2, "status or down")
 
     def test_programs_that_cannot_be_entered(self):
-        self.refuses(["run", "--via", "none", "--", "no-such-program"], 1, 'no program "no-such-program"')
+        self.refuses(["run", "--via", "none", "--", "no-such-program"], 127, 'no program "no-such-program"')
+        self.refuses(["run", "--via", "none", "--", "./no-such-program"], 127, "no program ./no-such-program")
+        self.refuses(["run", "--via", "none", "--", "/tmp"], 126, "/tmp is no program")
+        self.refuses(["run", "--via", "none", "--", "/etc/passwd"], 126, "/etc/passwd is no program", "chmod +x")
         with tempfile.TemporaryDirectory() as folder:
             static = os.path.join(folder, "static")
             with open(static, "wb") as file:  # an ELF header and no loader
                 file.write(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(44))
             os.chmod(static, 0o755)
-            self.refuses(["run", "--via", "none", "--", static], 1, "statically linked")
+            self.refuses(["run", "--via", "none", "--", static], 126, "statically linked")
             script = os.path.join(folder, "script")
             with open(script, "w", encoding="ascii") as file:
                 file.write(f"#!{static}\n")
             os.chmod(script, 0o755)
-            self.refuses(["run", "--via", "none", "--", script], 1, "statically linked")
+            self.refuses(["run", "--via", "none", "--", script], 126, "statically linked")
             if os.geteuid() == 0:
                 setuid = os.path.join(folder, "setuid")
                 shutil.copy("/bin/true", setuid)
                 os.chown(setuid, 65534, 65534)
                 os.chmod(setuid, 0o4755)
-                self.refuses(["run", "--via", "none", "--", setuid], 1, "it is setuid")
+                self.refuses(["run", "--via", "none", "--", setuid], 126, "it is setuid")
+
+    def test_a_program_in_go(self):
+        """Go's linker leaves a note of its own, behind which a program may well ask for a loader."""
+        with tempfile.TemporaryDirectory() as folder:
+            go = os.path.join(folder, "go")
+            header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+            loader = struct.pack("<IIQQQQQQ", 3, 4, 176, 0, 0, 0, 0, 1)
+            note = struct.pack("<IIQQQQQQ", 4, 4, 176, 0, 0, 16, 16, 4)
+            with open(go, "wb") as file:
+                file.write(header + loader + note + struct.pack("<III", 4, 0, 4) + b"Go\0\0")
+            os.chmod(go, 0o755)
+            self.refuses(["run", "--via", "none", "--", go], 126, "it is written in Go")
+
+    def test_a_program_with_file_capabilities(self):
+        capable = shutil.which("ping")
+        setcap = shutil.which("setcap") or "/usr/sbin/setcap"
+        if os.geteuid() != 0 or not capable or not os.path.exists(setcap):
+            self.skipTest("needs root, ping and setcap, to make a program with capabilities")
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            capable = shutil.copy(capable, folder)
+            if subprocess.run([setcap, "cap_net_raw+ep", capable], check=False, capture_output=True).returncode != 0:
+                self.skipTest("capabilities cannot be given here")
+            done = subprocess.run([GANNET.resolve(), "run", "--via", "none", "--", capable], user=65534, group=65534, extra_groups=[], text=True,
+                                  capture_output=True, timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode, 126, done.stderr)
+            self.assertRegex(done.stderr, r"\Agannet: .*it has file capabilities.*\n\Z")
+
+    def test_misuse(self):
+        self.refuses(["run"], 2, "PROGRAM is missing")
+        self.refuses(["run", "--"], 2, "PROGRAM is missing")
+        self.refuses(["run", "--los", "5%", "--", "true"], 2, "no option --los", "did you mean --loss?")
+        self.refuses(["run", "--capture", "-", "--", "true"], 2, "standard output is the program's")
 
 
 if __name__ == "__main__":

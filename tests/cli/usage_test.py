@@ -13,8 +13,13 @@ class Usage(Command):
             code, text_of_command, complaint = run(command, "--help")
             self.assertEqual((code, complaint), (0, ""))
             self.assertIn("Usage: gannet " + command, text_of_command)
-        for command in "send", "listen", "echo", "print", "run", "stat", "hub":
+        for command in "send", "listen", "echo", "print", "explain", "run", "stat", "hub":
             self.assertIn("Examples:\n  gannet " + command, run(command, "--help")[1])
+
+    def test_version(self):
+        code, text, complaint = run("--version")
+        self.assertEqual((code, complaint), (0, ""))
+        self.assertRegex(text, r"\Agannet \d+\.\d+\.\d+( \(\S+\))?\n\Z")
 
     def test_no_command_or_an_unknown_one(self):
         self.refuses([], 2, "gannet --help")
@@ -64,9 +69,17 @@ class Explain(Command):
             self.assertRegex(line, r"^[a-z_0-9]+ +\S.+")
 
     def test_one_reason(self):
-        self.assertEqual(run("explain", "udp_no_socket")[:2], (0, f"{'udp_no_socket':<30} no socket is bound to the destination port and address\n"))
+        code, text, _ = run("explain", "udp_no_socket")
+        self.assertEqual(code, 0)
+        self.assertRegex(text, r"\Audp_no_socket: no socket is bound to the destination port and address\n  what to do: start the receiver first.+\n\Z")
         reason = json.loads(run("explain", "udp_no_socket", "--json")[1])
-        self.assertEqual(reason["name"], "udp_no_socket")
+        self.assertEqual((reason["name"], reason["remedy"] in text), ("udp_no_socket", True))
+
+    def test_every_reason_has_a_remedy(self):
+        for reason in events(run("explain", "--json")[1], "reason"):
+            self.assertGreater(len(reason["remedy"]), 20, reason["name"])
+
+    def test_an_unknown_reason(self):
         self.refuses(["explain", "udp_no_sokcet"], 2, "did you mean udp_no_socket?")
 
 
