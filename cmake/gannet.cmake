@@ -127,7 +127,7 @@ function(gannet_preload name)
   set_target_properties(gannet_${name} PROPERTIES OUTPUT_NAME gannet-preload LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/exports.map)
   target_link_options(gannet_${name} PRIVATE -static-libstdc++ -static-libgcc -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/exports.map
     -Wl,--gc-sections -Wl,-z,now)
-  foreach(call socket bind connect getsockopt setsockopt shutdown send sendmsg recv recvmsg read write writev close poll ppoll fcntl ioctl)
+  foreach(call socket bind connect getpeername getsockopt setsockopt shutdown send sendmsg recv recvmsg read write writev close poll ppoll fcntl ioctl)
     target_link_options(gannet_${name} PRIVATE -Wl,--wrap=${call})
   endforeach()
 

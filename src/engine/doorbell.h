@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include <gannet/result.h>
 
@@ -46,7 +47,10 @@ class Bell {
   struct Ends;
   static Result<Ends> create();
   // An application's end that was not made here: gives it the send buffer that a plug fills.
-  static void prepare(int application);
+  // A mark from 0 to 1 stays with it, wherever it goes.
+  static void prepare(int application, int mark = 0);
+  // Nothing: no process has prepared it.
+  static std::optional<int> mark_of(int application);
   explicit Bell(Fd fd) : fd_(std::move(fd)) {}
 
   [[nodiscard]] int fd() const { return fd_.get(); }

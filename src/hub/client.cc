@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "hub/listener.h"
 
@@ -78,18 +79,14 @@ ProcessName own_name() {
   return name;
 }
 
-Result<Opened> open(const HubAddress& hub, int fd, int receive_errors) {
-  engine::Bell::prepare(fd);
-  Request request;
-  request.kind = Request::Kind::open;
-  request.program = hub.program;
-  request.name = own_name();
-  request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = receive_errors};
-  if (const auto sent = send(fd, request); !sent) return Error{ENETDOWN, "the hub is gone"};
-  auto received = receive_reply(fd, answer_time);
+// `connection` is where to ask, and `doorbell` what the socket is known by.
+Result<Opened> ask_for_socket(int connection, int doorbell, const Request& request) {
+  if (const auto sent = send(connection, request, doorbell); !sent) return Error{ENETDOWN, "the hub is gone"};
+  auto received = receive_reply(connection, answer_time);
   if (!received) return received.error();
   const int code = received->reply.error;
-  if (hub.program != ProgramKey{} && (code == EACCES || code == EPERM)) return Error{ENETDOWN, "the hub that this program was started under is gone"};
+  if (request.program != ProgramKey{} && (code == EACCES || code == EPERM))
+    return Error{ENETDOWN, "the hub that this program was started under is gone"};
   if (code != 0) return Error{code, "the hub opens no socket for this process"};
   if (received->reply.fds != max_reply_fds) return Error{EPROTO, "what answered is no hub of this version of Gannet"};
 
@@ -101,6 +98,25 @@ Result<Opened> open(const HubAddress& hub, int fd, int receive_errors) {
   if (!page) return page.error();
   return Opened{.key = received->reply.key,
                 .parts = {.attachment = nullptr, .host = engine::HostView(std::move(*page)), .memory = std::move(*rings), .send = std::move(*ring)}};
+}
+
+Result<Opened> open(const HubAddress& hub, int fd, int receive_errors) {
+  Request request;
+  request.kind = Request::Kind::open;
+  request.program = hub.program;
+  request.name = own_name();
+  request.control = {.kind = socket::ControlRequest::Kind::set, .option = Option::receive_errors, .value = receive_errors};
+  return ask_for_socket(fd, fd, request);
+}
+
+Result<Opened> adopt(const HubAddress& hub, int fd) {
+  const auto connection = connect(hub);
+  if (!connection) return connection.error();
+  Request request;
+  request.kind = Request::Kind::adopt;
+  auto adopted = ask_for_socket(connection->get(), fd, request);
+  if (!adopted && adopted.error().code == EBADF) return Error{ENETDOWN, "the hub that had this socket is gone"};
+  return adopted;
 }
 
 }  // namespace
@@ -144,6 +160,7 @@ Result<Reply> ask(const HubAddress& hub, const Request& request) {
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) {
   auto fd = connect(hub);
   if (!fd) return fd.error();
+  engine::Bell::prepare(fd->get());
   auto opened = open(hub, fd->get(), 1);  // as the table of options starts
   if (!opened) return opened.error();
   opened->parts.attachment = std::make_unique<HubAttachment>(hub, opened->key, std::move(*fd));
@@ -153,12 +170,39 @@ Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub) 
 }
 
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub, int fd) {
-  if (const auto connected = connect(hub, fd); !connected) return connected.error();
-  auto opened = open(hub, fd, 0);  // as Linux starts
+  const auto connected = connect(hub, fd);
+  const bool somebody_has = !connected && connected.error().code == EISCONN;
+  if (!connected && !somebody_has) return connected.error();
+  auto opened = somebody_has ? adopt(hub, fd) : open(hub, fd, 0);  // as Linux starts
   if (!opened) return opened.error();
   opened->parts.attachment = std::make_unique<HubAttachment>(hub, opened->key);
   opened->parts.descriptor = fd;
-  return std::make_unique<socket::StackSocket>(std::move(opened->parts));
+  auto socket = std::make_unique<socket::StackSocket>(std::move(opened->parts));
+  if (somebody_has) socket->share();
+  return socket;
+}
+
+Fd make_doorbell(int flags, Family family) {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | flags, 0));
+  if (fd) engine::Bell::prepare(fd.get(), family == Family::ipv6 ? 1 : 0);
+  return fd;
+}
+
+// Connected to the hub or to nothing, and with the buffer that nothing else has.
+std::optional<Family> family_of_doorbell(const HubAddress& hub, int fd) {
+  int domain = 0, type = 0;
+  socklen_t size = sizeof(int);
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX) return {};
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM) return {};
+  const auto mark = engine::Bell::mark_of(fd);
+  if (!mark) return {};
+  const Family family = *mark != 0 ? Family::ipv6 : Family::ipv4;
+  const auto name = UnixName::abstract(hub.name);
+  UnixName peer{};
+  peer.size = sizeof peer.local;
+  if (::getpeername(fd, &peer.any, &peer.size) != 0) return errno == ENOTCONN ? std::optional(family) : std::nullopt;
+  const bool same = name && peer.size == name->size && std::memcmp(&peer.local, &name->local, name->size) == 0;
+  return same ? std::optional(family) : std::nullopt;
 }
 
 Result<socket::ControlAnswer> HubAttachment::control(const socket::ControlRequest& request) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <gannet/result.h>
@@ -28,9 +29,13 @@ Result<Reply> ask(const HubAddress& hub, const Request& request);
 Result<ReceivedReply> ask(const HubAddress& hub, const Request& request, Fd& connection);
 // A socket of the hub's host.
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub);
-// One whose descriptor is the caller's, and which lives as long as anybody holds that. `fd` is an AF_UNIX stream socket that nobody connected yet; a
-// call that failed leaves it in an unknown state.
+// One whose descriptor is the caller's, and which lives as long as anybody holds that. `fd` is from make_doorbell(), here or in another process; if
+// nobody connected it yet, a socket is opened on it, otherwise it is the one that somebody opened. A call that failed leaves it in an unknown state.
 Result<std::unique_ptr<socket::StackSocket>> open_socket(const HubAddress& hub, int fd);
+// An AF_UNIX stream socket, connected to nothing; `flags` as socket(2) takes them in its type. Its like is known wherever it turns up.
+Fd make_doorbell(int flags, Family family);
+// The family that it was made for. Nothing: it is another descriptor.
+std::optional<Family> family_of_doorbell(const HubAddress& hub, int fd);
 
 class HubAttachment final : public socket::Attachment {
  public:

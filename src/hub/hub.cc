@@ -44,6 +44,13 @@ std::size_t descriptors_left() {
   return static_cast<std::size_t>(limit.rlim_cur) - own;
 }
 
+// The kernel's own number of a socket, which no other ever has; 0: this is no socket.
+std::uint64_t cookie_of(const Fd& fd) {
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  return fd && ::getsockopt(fd.get(), SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
 Reply refusal(const Error& error) {
   Reply reply;
   reply.error = error.code;
@@ -53,7 +60,16 @@ Reply refusal(const Error& error) {
 // It names a socket or a program by a key, which is checked later: so whoever knows that may ask it.
 bool needs_key(const Request& request) {
   using Kind = Request::Kind;
-  return request.kind == Kind::open || request.kind == Kind::control || request.kind == Kind::add_send_ring || request.kind == Kind::close;
+  switch (request.kind) {
+    case Kind::open:
+    case Kind::adopt:
+    case Kind::control:
+    case Kind::add_send_ring:
+    case Kind::close:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // For captures and terminals.
@@ -95,7 +111,7 @@ Hub::Hub(Fd listener, const HubSetup& setup, std::unique_ptr<engine::Engine> eng
       leaves_from_(Clock::now() + setup.linger) {
   const std::size_t descriptors = descriptors_left();
   max_visitors_ = std::min(setup.connections, std::max<std::size_t>(descriptors / 8, 1));
-  max_sockets_ = (descriptors - descriptors / 4) / (setup.via == Via::kernel ? 2 : 1);  // the uplink has one more for each port
+  max_sockets_ = (descriptors - descriptors / 4) / (setup.via == Via::kernel ? 3 : 2);  // doorbell and rings; the uplink has one more for each port
 }
 
 Hub::~Hub() { engine_->stop(); }
@@ -220,6 +236,9 @@ bool Hub::serve(Visitor& visitor) {
     case Request::Kind::open:
       open(visitor, request);
       return false;
+    case Request::Kind::adopt:
+      adopt(visitor);
+      return false;
     case Request::Kind::open_program:
       open_program(visitor, request);
       return false;
@@ -248,6 +267,7 @@ bool Hub::serve(Visitor& visitor) {
 // The reply goes first: from the moment that the engine has the connection, what it writes there is the doorbell.
 void Hub::open(Visitor& visitor, const Request& request) {
   const auto opened = engine_->call([&] { return open_socket(visitor, request); });
+  visitor.incoming.carried.reset();
   if (!opened) {
     static_cast<void>(send(visitor.fd.get(), refusal(opened.error()), {}));
     return;
@@ -257,7 +277,6 @@ void Hub::open(Visitor& visitor, const Request& request) {
   reply.fds = fds.size();
   reply.key = opened->key;
   const auto sent = send(visitor.fd.get(), reply, fds);
-  opened->rings->memory().forget_fd();
   opened->send->memory().forget_fd();
   engine_->call([&] {
     const SocketKey key = opened->key;
@@ -306,6 +325,31 @@ bool Hub::keep(const Member& member) {
   return false;
 }
 
+// Whoever holds a socket's descriptor may have what its opener got; that he holds it, he shows by sending it.
+void Hub::adopt(const Visitor& visitor) {
+  const auto found = engine_->call([&] { return adopt_socket(visitor); });
+  if (!found) {
+    static_cast<void>(send(visitor.fd.get(), refusal(found.error()), {}));
+    return;
+  }
+  const std::array fds{found->rings->memory().fd(), found->send->memory().fd(), engine_->host_page().fd()};
+  Reply reply;
+  reply.fds = fds.size();
+  reply.key = found->key;
+  static_cast<void>(send(visitor.fd.get(), reply, fds));
+  found->send->memory().forget_fd();
+}
+
+Result<Hub::Opened> Hub::adopt_socket(const Visitor& visitor) {
+  engine_->look_at_bells();
+  const std::uint64_t cookie = cookie_of(visitor.incoming.carried);
+  const auto found = std::ranges::find_if(tenants_, [&](const auto& each) { return cookie != 0 && each.second.cookie == cookie; });
+  if (found == tenants_.end()) return Error{EBADF, "this is no socket of the hub"};
+  auto send = add_send_ring(found->second, visitor.process);
+  if (!send) return send.error();
+  return Opened{.key = found->first, .rings = found->second.endpoint->memory(), .send = std::move(*send)};
+}
+
 Result<Hub::Opened> Hub::open_socket(const Visitor& visitor, const Request& request) {
   const std::int32_t process = visitor.process;
   if (const auto good = socket::check(request.control); !good) return good.error();
@@ -334,7 +378,12 @@ Result<Hub::Opened> Hub::open_socket(const Visitor& visitor, const Request& requ
     return done.error();
   }
   Tenant& tenant = tenants_[*key];
-  tenant = {.endpoint = *endpoint, .process = process, .program = request.program, .name = name, .senders = {{process, *send}}};
+  tenant = {.endpoint = *endpoint,
+            .process = process,
+            .program = request.program,
+            .name = name,
+            .senders = {{process, *send}},
+            .cookie = cookie_of(visitor.incoming.carried)};
   accounts_.open(process);
   settle(tenant);
   ++sockets_;

@@ -94,6 +94,7 @@ class Hub {
     };
     std::vector<Sender> senders{};
     Holding held{};
+    std::uint64_t cookie = 0;  // the kernel's name for the application's end of its doorbell; 0: unknown
   };
   struct Opened {
     SocketKey key;
@@ -110,10 +111,12 @@ class Hub {
   void open(Visitor& visitor, const Request& request);
   void open_program(Visitor& visitor, const Request& request);
   static void answer(const Visitor& visitor, const Result<Fd>& sheet);
+  void adopt(const Visitor& visitor);
   // False: its `gannet run` is gone.
   bool keep(const Member& member);
   // In the engine's thread. `send` gets the send ring that a reply is to bring.
   Result<Opened> open_socket(const Visitor& visitor, const Request& request);
+  Result<Opened> adopt_socket(const Visitor& visitor);
   Result<Reply> carry_out(const Visitor& visitor, const Request& request, std::shared_ptr<stack::SendMemory>& send);
   Result<std::shared_ptr<stack::SendMemory>> add_send_ring(Tenant& tenant, std::int32_t process);
   Result<socket::ControlAnswer> control(Tenant& tenant, const socket::ControlRequest& request);

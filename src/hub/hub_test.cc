@@ -1,5 +1,6 @@
 #include "hub/hub.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -357,7 +358,7 @@ TEST_F(Hubs, BoundTheirSocketsByTheirDescriptors) {
     sockets.push_back(std::move(*socket));
   }
   EXPECT_EQ(last.code, EMFILE);
-  EXPECT_GE(sockets.size(), 20u);
+  EXPECT_GE(sockets.size(), 12u);
   EXPECT_EQ(status().sockets, sockets.size());
   sockets.pop_back();
   EXPECT_TRUE(open_socket(address));
@@ -486,7 +487,7 @@ TEST_F(Hubs, KeepNoDescriptorsThatAreSentToThem) {
   }
   const auto end = std::chrono::steady_clock::now() + patience;
   while (descriptors() > before && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(5ms);
-  EXPECT_LE(descriptors(), before);
+  EXPECT_LE(descriptors(), before);  // which may have been seen as the hub still closed what it had sent
 }
 
 TEST_F(Hubs, RefuseWhatIsNoRequest) {
@@ -543,6 +544,55 @@ TEST_F(Hubs, DoNotWaitForTheSlow) {
     EXPECT_LE(::recv(fd.get(), &byte, 1, MSG_DONTWAIT), 0);
   }
   EXPECT_TRUE(open_socket(address));
+}
+
+// Whoever holds the doorbell has the socket: what he needs, he is given for showing it.
+TEST_F(Hubs, GiveASocketToWhoeverHasItsDoorbell) {
+  start();
+  auto peer = bound(7010);
+  const Fd doorbell = make_doorbell(SOCK_CLOEXEC, Family::ipv4);
+  EXPECT_EQ(family_of_doorbell(address, doorbell.get()), Family::ipv4);
+  auto first = open_socket(address, doorbell.get()).value();
+  EXPECT_EQ(family_of_doorbell(address, doorbell.get()), Family::ipv4);
+  ASSERT_TRUE(first->connect({IpAddress::ipv4(127, 0, 0, 1), 7010}));
+  first->notes()[0] = 77;
+
+  const Fd copy(::dup(doorbell.get()));
+  auto second = open_socket(address, copy.get()).value();
+  EXPECT_EQ(status().sockets, 2u);
+  EXPECT_TRUE(second->is_connected());
+  EXPECT_EQ(second->notes()[0], 77u);
+  EXPECT_EQ(second->local_address().value(), first->local_address().value());
+  ASSERT_TRUE(say(*second, 7010, "by the second"));
+  EXPECT_EQ(hear(*peer), "by the second");
+  ASSERT_TRUE(say(*first, 7010, "by the first"));
+  EXPECT_EQ(hear(*peer), "by the first");
+  ASSERT_TRUE(say(*peer, second->local_address().value().port, "to either"));
+  pollfd wait{copy.get(), POLLIN, 0};  // a descriptor of our own is ours to wait on
+  EXPECT_EQ(::poll(&wait, 1, std::chrono::milliseconds(patience).count()), 1);
+  EXPECT_EQ(hear(*second), "to either");
+}
+
+TEST_F(Hubs, GiveASocketToNobodyElse) {
+  start();
+  auto other = bound(7011);
+  Request request;
+  request.kind = Request::Kind::adopt;
+  const Fd connected = connect(address).value(), stranger = make_doorbell(SOCK_CLOEXEC, Family::ipv4),
+           file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  for (const int shown : {-1, connected.get(), stranger.get(), file.get()}) {
+    const Fd asking = connect(address).value();
+    ASSERT_TRUE(send(asking.get(), request, shown));
+    const auto received = receive_reply(asking.get(), patience);
+    ASSERT_TRUE(received);
+    EXPECT_EQ(received->reply.error, EBADF);
+    EXPECT_EQ(received->reply.fds, 0u);
+  }
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const Fd one(ends[0]), two(ends[1]);
+  EXPECT_FALSE(family_of_doorbell(address, one.get()));
+  EXPECT_FALSE(family_of_doorbell(address, file.get()));
 }
 
 // What the hub shares can be filled with anything, and neither shrunk nor grown: that would kill the hub at its next touch.

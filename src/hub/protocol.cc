@@ -37,7 +37,7 @@ Result<void> send_bytes(int fd, const void* data, std::size_t size, std::span<co
 }
 
 // The descriptors in a message, each owned at once: what was not asked for is closed.
-std::size_t take_fds(msghdr& message, std::array<Fd, max_reply_fds>& into) {
+std::size_t take_fds(msghdr& message, std::span<Fd> into) {
   std::size_t count = 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
@@ -46,7 +46,7 @@ std::size_t take_fds(msghdr& message, std::array<Fd, max_reply_fds>& into) {
       int number = -1;
       std::memcpy(&number, CMSG_DATA(header) + i * sizeof(int), sizeof number);
       Fd fd(number);
-      if (count < into.size()) into[count++] = std::move(fd);
+      if (count < into.size() && !into[count]) into[count++] = std::move(fd);
     }
   }
   return count;
@@ -59,13 +59,23 @@ bool is_ours(const Message& message) {
 
 }  // namespace
 
-Result<void> send(int fd, const Request& request) { return send_bytes(fd, &request, sizeof request, {}); }
+Result<void> send(int fd, const Request& request, int carried) {
+  return send_bytes(fd, &request, sizeof request, std::span(&carried, carried >= 0 ? 1 : 0));
+}
 
 Result<void> send(int fd, const Reply& reply, std::span<const int> fds) { return send_bytes(fd, &reply, sizeof reply, fds); }
 
 Result<bool> receive(int fd, Incoming& incoming, Request& request) {
   while (incoming.taken < sizeof(Request)) {
-    const ssize_t count = ::recv(fd, incoming.bytes.data() + incoming.taken, sizeof(Request) - incoming.taken, MSG_DONTWAIT);
+    iovec piece{incoming.bytes.data() + incoming.taken, sizeof(Request) - incoming.taken};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t count = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (count > 0) take_fds(message, std::span(&incoming.carried, 1));
     if (count == 0) return other_side_gone();
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;

@@ -52,7 +52,9 @@ struct ProgramSetup {
 
 struct Request {
   enum class Kind : std::uint32_t {
-    open,           // a socket, and `control` done to it: the reply brings its rings, a send ring and the host page
+    open,           // a socket, and `control` done to it: the reply brings its rings, a send ring and the host page. It carries the application's
+                    // end of the connection, by which `adopt` will know it
+    adopt,          // carries that of a socket which another process opened: the reply brings the same as to `open`
     control,        // `control`, of the socket `key`
     add_send_ring,  // to the socket `key`, for one more process: the reply brings it
     close,          // the socket `key`, without waiting for its last holder
@@ -114,14 +116,15 @@ struct Reply {
 
 static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Reply> && std::is_trivially_copyable_v<ProgramReport>);
 
-// Sends it whole. EPIPE, ECONNRESET: the other side is gone.
-Result<void> send(int fd, const Request& request);
+// Sends it whole, and `carried`, if not -1. EPIPE, ECONNRESET: the other side is gone.
+Result<void> send(int fd, const Request& request, int carried = -1);
 Result<void> send(int fd, const Reply& reply, std::span<const int> fds);
 
 // What came so far of a request, where it comes in pieces. `taken` grows to sizeof(Request).
 struct Incoming {
   std::array<std::byte, sizeof(Request)> bytes{};
   std::size_t taken = 0;
+  Fd carried;  // the first descriptor that came with it; any other is closed at once
 };
 // True when it is whole. ECONNRESET: the other side is gone; EPROTO: this is no request, or another version's.
 Result<bool> receive(int fd, Incoming& incoming, Request& request);

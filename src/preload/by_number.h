@@ -33,5 +33,7 @@ long call(Result (*function)(Types...) noexcept, const long* arguments) {
 
 // Those of wait.cc. False: another.
 bool wait_by_number(long number, const long* arguments, long& result);
+// And of descriptors.cc.
+bool descriptor_by_number(long number, const long* arguments, long& result);
 
 }  // namespace gannet::preload

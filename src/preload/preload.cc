@@ -1,50 +1,31 @@
 // libgannet-preload.so: the C library's socket calls, for AF_INET and AF_INET6 datagram sockets carried out by our stack, in the hub that
 // GANNET_HUB names.
 //
-// Everything else goes to the C library untouched: so do these calls on any other descriptor, and all of them where GANNET_HUB is not set.
+// Everything else goes to the C library untouched: so do these calls on any other descriptor, and all of them where GANNET_HUB is not set. Here are
+// the calls of sockets; those that make, copy and close descriptors are in descriptors.cc, those that wait in wait.cc.
 // Thread: any; signal handlers may send and receive.  Allocates: when a socket is opened and attached.
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdarg>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
-#include <string>
 
 #include "base/fd.h"
-#include "hub/client.h"
 #include "preload/by_number.h"
+#include "preload/process.h"
 #include "preload/real.h"
-#include "preload/table.h"
-#include "preload/wait.h"
 
 namespace gannet::preload {
 
-Table table;
-
 namespace {
-
-// Read once: a program may change its environment later, and so may not change its network.
-const hub::HubAddress& hub_address() {
-  static const hub::HubAddress address = [] {
-    const char* text = std::getenv("GANNET_HUB");
-    return hub::HubAddress::parse(text != nullptr ? text : "");
-  }();
-  return address;
-}
-
-Result<std::unique_ptr<socket::StackSocket>> attach(int fd) { return hub::open_socket(hub_address(), fd); }
-
-__attribute__((constructor)) void start() {
-  real();
-  hub_address();
-  ::pthread_atfork([] { table.before_fork(); }, [] { table.after_fork_in_parent(); }, [] { table.after_fork_in_child(); });
-}
 
 template <class T>
 T fail(int code) {
@@ -88,11 +69,13 @@ int leave_to_kernel(Table::Use& socket, int fd) {
   return table.replace(fd, kernel->get()) ? 0 : fail<int>(EINVAL);
 }
 
-// What came of dup() and its like.
-int duplicated(int from, int to) {
-  if (to >= 0) table.duplicate(from, to);
-  return to;
+// A new descriptor of the kernel's: what stood in the table under its number is no more.
+int made(int fd) {
+  if (fd >= 0) table.remove(fd);
+  return fd;
 }
+
+int number_of(void* cookie) { return static_cast<int>(reinterpret_cast<std::intptr_t>(cookie)); }
 
 }  // namespace
 }  // namespace gannet::preload
@@ -104,30 +87,37 @@ extern "C" {
 GANNET_INTERPOSED int socket(int domain, int type, int protocol) noexcept {
   constexpr int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
   const bool udp = (domain == AF_INET || domain == AF_INET6) && (type & ~flags) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
-  if (!udp || hub_address().name.empty()) return real().socket(domain, type, protocol);
-  const int fd = real().socket(AF_UNIX, SOCK_STREAM | (type & flags), 0);
-  if (fd < 0 || table.add(fd, attach, domain == AF_INET ? gannet::Family::ipv4 : gannet::Family::ipv6)) return fd;
-  real().close(fd);
-  return fail<int>(EMFILE);
+  if (!udp || hub_address().name.empty()) return made(real().socket(domain, type, protocol));
+  const auto family = domain == AF_INET ? gannet::Family::ipv4 : gannet::Family::ipv6;
+  gannet::Fd fd = gannet::hub::make_doorbell(type & flags, family);
+  if (!fd) return -1;
+  if (!table.add(fd.get(), attach, family)) return fail<int>(EMFILE);
+  return fd.release();
+}
+
+GANNET_INTERPOSED int socketpair(int domain, int type, int protocol, int* ends) noexcept {
+  const int status = real().socketpair(domain, type, protocol, ends);
+  for (int i = 0; status == 0 && i < 2; ++i) made(ends[i]);
+  return status;
 }
 
 GANNET_INTERPOSED int bind(int fd, const sockaddr* local, socklen_t size) noexcept {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? status_of(socket->bind(fd, local, size)) : real().bind(fd, local, size);
 }
 
 GANNET_INTERPOSED int connect(int fd, const sockaddr* peer, socklen_t size) {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? status_of(socket->connect(fd, peer, size)) : real().connect(fd, peer, size);
 }
 
 GANNET_INTERPOSED int getsockname(int fd, sockaddr* local, socklen_t* size) noexcept {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? status_of(socket->local_address(local, size)) : real().getsockname(fd, local, size);
 }
 
 GANNET_INTERPOSED int getpeername(int fd, sockaddr* peer, socklen_t* size) noexcept {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? status_of(socket->peer_address(peer, size)) : real().getpeername(fd, peer, size);
 }
 
@@ -144,22 +134,24 @@ GANNET_INTERPOSED ssize_t sendto(int fd, const void* data, size_t size, int flag
 }
 
 GANNET_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
-  auto socket = table.find(fd);
-  return socket ? value_of<ssize_t>(socket->send(fd, *message, flags)) : real().sendmsg(fd, message, flags);
+  if (auto socket = table.find(fd)) return value_of<ssize_t>(socket->send(fd, *message, flags));
+  if (message != nullptr) about_to_send(*message);
+  return real().sendmsg(fd, message, flags);
 }
 
 GANNET_INTERPOSED int sendmmsg(int fd, mmsghdr* batch, unsigned count, int flags) {
-  auto socket = table.find(fd);
-  return socket ? value_of<int>(socket->send_batch(fd, std::span(batch, count), flags)) : real().sendmmsg(fd, batch, count, flags);
+  if (auto socket = table.find(fd)) return value_of<int>(socket->send_batch(fd, std::span(batch, count), flags));
+  for (const mmsghdr& each : std::span(batch, batch != nullptr ? count : 0)) about_to_send(each.msg_hdr);
+  return real().sendmmsg(fd, batch, count, flags);
 }
 
 GANNET_INTERPOSED ssize_t write(int fd, const void* data, size_t size) {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? send_one(socket, fd, data, size, 0) : real().write(fd, data, size);
 }
 
 GANNET_INTERPOSED ssize_t writev(int fd, const iovec* pieces, int count) {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   if (!socket) return real().writev(fd, pieces, count);
   if (count < 0) return fail<ssize_t>(EINVAL);
   return value_of<ssize_t>(socket->send(fd, message_of(pieces, static_cast<std::size_t>(count)), 0));
@@ -178,23 +170,26 @@ GANNET_INTERPOSED ssize_t recvfrom(int fd, void* data, size_t size, int flags, s
 }
 
 GANNET_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
-  auto socket = table.find(fd);
-  return socket ? value_of<ssize_t>(socket->receive(fd, *message, flags)) : real().recvmsg(fd, message, flags);
+  if (auto socket = table.find(fd)) return value_of<ssize_t>(socket->receive(fd, *message, flags));
+  const ssize_t size = real().recvmsg(fd, message, flags);
+  if (size >= 0) received(*message);
+  return size;
 }
 
 GANNET_INTERPOSED int recvmmsg(int fd, mmsghdr* batch, unsigned count, int flags, timespec* timeout) {
-  auto socket = table.find(fd);
-  if (!socket) return real().recvmmsg(fd, batch, count, flags, timeout);
-  return value_of<int>(socket->receive_batch(fd, std::span(batch, count), flags, timeout));
+  if (auto socket = table.find(fd)) return value_of<int>(socket->receive_batch(fd, std::span(batch, count), flags, timeout));
+  const int taken = real().recvmmsg(fd, batch, count, flags, timeout);
+  for (int i = 0; i < taken; ++i) received(batch[i].msg_hdr);
+  return taken;
 }
 
 GANNET_INTERPOSED ssize_t read(int fd, void* data, size_t size) {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? receive_one(socket, fd, data, size, 0) : real().read(fd, data, size);
 }
 
 GANNET_INTERPOSED ssize_t readv(int fd, const iovec* pieces, int count) {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   if (!socket) return real().readv(fd, pieces, count);
   if (count < 0) return fail<ssize_t>(EINVAL);
   msghdr message = message_of(pieces, static_cast<std::size_t>(count));
@@ -221,30 +216,30 @@ GANNET_INTERPOSED ssize_t __read_chk(int fd, void* data, size_t size, size_t roo
 // Options.
 
 GANNET_INTERPOSED int getsockopt(int fd, int level, int name, void* value, socklen_t* size) noexcept {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? status_of(socket->get_option(fd, level, name, value, size)) : real().getsockopt(fd, level, name, value, size);
 }
 
 GANNET_INTERPOSED int setsockopt(int fd, int level, int name, const void* value, socklen_t size) noexcept {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   if (!socket) return real().setsockopt(fd, level, name, value, size);
   if (socket->becomes_ipv6_only(level, name, value, size)) return leave_to_kernel(socket, fd);
   return status_of(socket->set_option(fd, level, name, value, size));
 }
 
 GANNET_INTERPOSED int shutdown(int fd, int how) noexcept {
-  auto socket = table.find(fd);
+  auto socket = table.find_certain(fd);
   return socket ? status_of(socket->shutdown(fd, how)) : real().shutdown(fd, how);
 }
 
-GANNET_INTERPOSED int listen(int fd, int backlog) noexcept { return table.find(fd) ? fail<int>(EOPNOTSUPP) : real().listen(fd, backlog); }
+GANNET_INTERPOSED int listen(int fd, int backlog) noexcept { return table.find_certain(fd) ? fail<int>(EOPNOTSUPP) : real().listen(fd, backlog); }
 
 GANNET_INTERPOSED int accept(int fd, sockaddr* peer, socklen_t* size) {
-  return table.find(fd) ? fail<int>(EOPNOTSUPP) : real().accept(fd, peer, size);
+  return table.find_certain(fd) ? fail<int>(EOPNOTSUPP) : made(real().accept(fd, peer, size));
 }
 
 GANNET_INTERPOSED int accept4(int fd, sockaddr* peer, socklen_t* size, int flags) {
-  return table.find(fd) ? fail<int>(EOPNOTSUPP) : real().accept4(fd, peer, size, flags);
+  return table.find_certain(fd) ? fail<int>(EOPNOTSUPP) : made(real().accept4(fd, peer, size, flags));
 }
 
 // FIONBIO and the like are the descriptor's; what is asked about interfaces, any socket of the kernel's can say.
@@ -255,7 +250,7 @@ GANNET_INTERPOSED int ioctl(int fd, unsigned long request, ...) noexcept {
   va_end(arguments);
   constexpr unsigned long of_sockets = 0x8900, of_interfaces = 0x89ff;
   const bool asks = request >= of_sockets && request <= of_interfaces;
-  auto socket = request == FIONREAD || asks ? table.find(fd) : Table::Use();
+  auto socket = request == FIONREAD || asks ? table.find_certain(fd) : Table::Use();
   if (!socket) return real().ioctl(fd, request, argument);
   if (asks) {
     const gannet::Fd helper(real().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -267,38 +262,20 @@ GANNET_INTERPOSED int ioctl(int fd, unsigned long request, ...) noexcept {
   return 0;
 }
 
-// Descriptors.
+// Streams: what the C library reads and writes inside itself, we do not see.
 
-GANNET_INTERPOSED int fcntl(int fd, int command, ...) {
-  va_list arguments;
-  va_start(arguments, command);
-  void* argument = va_arg(arguments, void*);
-  va_end(arguments);
-  const int result = real().fcntl(fd, command, argument);
-  return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+static ssize_t read_stream(void* cookie, char* data, size_t size) { return read(number_of(cookie), data, size); }
+static ssize_t write_stream(void* cookie, const char* data, size_t size) { return std::max<ssize_t>(write(number_of(cookie), data, size), 0); }
+static int close_stream(void* cookie) {
+  table.remove(number_of(cookie));
+  return real().close(number_of(cookie));
 }
 
-GANNET_INTERPOSED int fcntl64(int fd, int command, ...) {
-  va_list arguments;
-  va_start(arguments, command);
-  void* argument = va_arg(arguments, void*);
-  va_end(arguments);
-  return fcntl(fd, command, argument);
-}
-
-GANNET_INTERPOSED int dup(int fd) noexcept { return duplicated(fd, real().dup(fd)); }
-GANNET_INTERPOSED int dup2(int from, int to) noexcept { return duplicated(from, real().dup2(from, to)); }
-GANNET_INTERPOSED int dup3(int from, int to, int flags) noexcept { return duplicated(from, real().dup3(from, to, flags)); }
-
-GANNET_INTERPOSED int close(int fd) {
-  table.remove(fd);
-  forget_epoll(fd);
-  return real().close(fd);
-}
-
-GANNET_INTERPOSED int close_range(unsigned first, unsigned last, int flags) noexcept {
-  if ((static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) == 0) table.remove_range(first, last);
-  return real().close_range(first, last, flags);
+// A stream over a socket reads and writes as we do; it has no fileno().
+GANNET_INTERPOSED FILE* fdopen(int fd, const char* mode) noexcept {
+  if (!table.find_certain(fd)) return real().fdopen(fd, mode);
+  return fopencookie(reinterpret_cast<void*>(std::intptr_t{fd}), mode,
+                     {.read = read_stream, .write = write_stream, .seek = nullptr, .close = close_stream});
 }
 
 // Programs that call the kernel by number.
@@ -346,26 +323,10 @@ GANNET_INTERPOSED long syscall(long number, ...) noexcept {
       return call(::readv, a);
     case SYS_writev:
       return call(::writev, a);
-    case SYS_close:
-      return call(::close, a);
-    case SYS_dup:
-      return call(::dup, a);
-    case SYS_dup3:
-      return call(::dup3, a);
-    case SYS_fcntl:
-      return ::fcntl(static_cast<int>(a[0]), static_cast<int>(a[1]), a[2]);
     case SYS_ioctl:
       return ::ioctl(static_cast<int>(a[0]), static_cast<unsigned long>(a[1]), a[2]);
-#ifdef SYS_dup2
-    case SYS_dup2:
-      return call(::dup2, a);
-#endif
-#ifdef SYS_close_range
-    case SYS_close_range:
-      return call(::close_range, a);
-#endif
     default:
-      if (long result = 0; wait_by_number(number, a, result)) return result;
+      if (long result = 0; wait_by_number(number, a, result) || descriptor_by_number(number, a, result)) return result;
       return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
   }
 }

@@ -34,7 +34,14 @@ Real find_all() {
   find(real.write, "write");
   find(real.readv, "readv");
   find(real.writev, "writev");
+  find(real.accept, "accept");
+  find(real.accept4, "accept4");
+  find(real.socketpair, "socketpair");
   find(real.close, "close");
+  find(real.closefrom, "closefrom");
+  find(real.syscall, "syscall");
+  find(real.fdopen, "fdopen");
+  find(real.fclose, "fclose");
   find(real.close_range, "close_range");
   find(real.dup, "dup");
   find(real.dup2, "dup2");
@@ -50,9 +57,6 @@ Real find_all() {
   find(real.epoll_pwait, "epoll_pwait");
   find(real.epoll_pwait2, "epoll_pwait2");
   find(real.listen, "listen");
-  find(real.accept, "accept");
-  find(real.accept4, "accept4");
-  find(real.syscall, "syscall");
   return real;
 }
 
@@ -73,6 +77,7 @@ extern "C" {
 int __wrap_socket(int domain, int type, int protocol) { return real().socket(domain, type, protocol); }
 int __wrap_bind(int fd, const sockaddr* local, socklen_t size) { return real().bind(fd, local, size); }
 int __wrap_connect(int fd, const sockaddr* peer, socklen_t size) { return real().connect(fd, peer, size); }
+int __wrap_getpeername(int fd, sockaddr* peer, socklen_t* size) { return real().getpeername(fd, peer, size); }
 int __wrap_getsockopt(int fd, int level, int name, void* value, socklen_t* size) { return real().getsockopt(fd, level, name, value, size); }
 int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t size) { return real().setsockopt(fd, level, name, value, size); }
 int __wrap_shutdown(int fd, int how) { return real().shutdown(fd, how); }

@@ -11,6 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 namespace gannet::preload {
 
 struct Real {
@@ -34,13 +36,20 @@ struct Real {
   ssize_t (*write)(int, const void*, size_t);
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*writev)(int, const iovec*, int);
+  int (*accept)(int, sockaddr*, socklen_t*);
+  int (*accept4)(int, sockaddr*, socklen_t*, int);
+  int (*socketpair)(int, int, int, int*);
   int (*close)(int);
   int (*close_range)(unsigned, unsigned, int);
+  void (*closefrom)(int);
   int (*dup)(int);
   int (*dup2)(int, int);
   int (*dup3)(int, int, int);
   int (*fcntl)(int, int, ...);
   int (*ioctl)(int, unsigned long, ...);
+  long (*syscall)(long, ...);
+  FILE* (*fdopen)(int, const char*);
+  int (*fclose)(FILE*);
   int (*poll)(pollfd*, nfds_t, int);
   int (*ppoll)(pollfd*, nfds_t, const timespec*, const sigset_t*);
   int (*select)(int, fd_set*, fd_set*, fd_set*, timeval*);
@@ -50,9 +59,6 @@ struct Real {
   int (*epoll_pwait)(int, epoll_event*, int, int, const sigset_t*);
   int (*epoll_pwait2)(int, epoll_event*, int, const timespec*, const sigset_t*);
   int (*listen)(int, int);
-  int (*accept)(int, sockaddr*, socklen_t*);
-  int (*accept4)(int, sockaddr*, socklen_t*, int);
-  long (*syscall)(long, ...);
 };
 
 const Real& real();

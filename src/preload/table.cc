@@ -1,6 +1,7 @@
 #include "preload/table.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,26 @@
 #include "preload/real.h"
 
 namespace gannet::preload {
+namespace {
+
+// 0: no socket.
+std::uint64_t socket_inode(int fd) {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
+}  // namespace
+
+Table::Use Table::find_certain(int fd) {
+  Use use = find(fd);
+  if (!use) return use;
+  if (socket_inode(fd) != use.entry_->inode) {
+    forget(fd, *use.entry_);
+    return {};
+  }
+  if (!use->is_attached()) use->follow(fd);
+  return use;
+}
 
 Table::Use Table::find(int fd) {
   if (fd < 0 || fd >= max_descriptors) return {};
@@ -39,6 +60,7 @@ bool Table::add(int fd, socket::PosixSocket::Attach attach, Family family) {
   }
   entry->socket.emplace(attach, family);
   entry->home = fd;
+  entry->inode = socket_inode(fd);
   entry->users.store(1, std::memory_order_release);
   put(fd, entry);
   return true;
@@ -99,28 +121,39 @@ void Table::remove(int fd) {
   put(fd, nullptr);
 }
 
+void Table::forget(int fd, const Entry& entry) {
+  if (!is_ours()) return;
+  const std::lock_guard guard(mutex_);
+  if (slots_[fd].load(std::memory_order_relaxed) == &entry) put(fd, nullptr);
+}
+
 void Table::remove_range(unsigned first, unsigned last) {
   const int highest = highest_.load();
   for (unsigned fd = first; highest >= 0 && fd <= std::min(last, static_cast<unsigned>(highest)); ++fd) remove(static_cast<int>(fd));
 }
 
-// The lock is held across the fork, so that the child's table is whole.
-void Table::before_fork() {
-  mutex_.lock();
+template <class Action>
+void Table::for_each(Action action) {
   for (int fd = 0; fd <= highest_; ++fd) {
     Entry* entry = slots_[fd].load(std::memory_order_relaxed);
-    if (entry != nullptr && entry->home == fd) entry->socket->before_fork();
+    if (entry != nullptr && entry->home == fd) action(*entry->socket);
   }
 }
 
-void Table::after_fork_in_parent() { mutex_.unlock(); }
+// All locks are held across the fork, so that the child's table and sockets are whole.
+void Table::before_fork() {
+  mutex_.lock();
+  for_each([](socket::PosixSocket& socket) { socket.before_fork(); });
+}
+
+void Table::after_fork_in_parent() {
+  for_each([](socket::PosixSocket& socket) { socket.after_fork_in_parent(); });
+  mutex_.unlock();
+}
 
 void Table::after_fork_in_child() {
   if (process_ != 0) process_ = ::getpid();
-  for (int fd = 0; fd <= highest_; ++fd) {
-    Entry* entry = slots_[fd].load(std::memory_order_relaxed);
-    if (entry != nullptr && entry->home == fd) entry->socket->in_child();
-  }
+  for_each([](socket::PosixSocket& socket) { socket.after_fork_in_child(); });
   mutex_.unlock();
 }
 

@@ -4,6 +4,8 @@
 //
 // Reading takes no lock: an entry is never freed, only used again, and counts its slots and its users; whoever found one counts himself in, and looks
 // whether it still stands in the slot. What changes the table does so under a lock.
+// A descriptor that was closed behind our back (by a system call that nobody sees) leaves a row behind: find_certain() asks the kernel whether it is
+// still the same descriptor, so that no call on another one is ever taken for a socket's.
 // A child made by vfork(2) shares this memory and not the descriptors: what it closes is not taken out of the table.
 // Owner: the process.  Thread: any.  Allocates: when more sockets are open than ever before.
 // Bounds: max_descriptors; socket(2) beyond is EMFILE.
@@ -28,6 +30,7 @@ class Table {
     std::atomic<std::uint32_t> users = 0;  // slots, and calls under way; 0: free
     Entry* next = nullptr;                 // of the free ones
     int home = -1;                         // the number that the socket was made under
+    std::uint64_t inode = 0;               // the descriptor's, which no other has while it is open
   };
 
   // A socket, for as long as a call works on it.
@@ -44,12 +47,15 @@ class Table {
     socket::PosixSocket* operator->() const { return &*entry_->socket; }
 
    private:
+    friend class Table;
     Table* table_ = nullptr;
     Entry* entry_ = nullptr;
   };
 
   // Nothing: not ours.
   Use find(int fd);
+  // The same, where `fd` may well be another descriptor by now, and time matters less. A socket that another process has used first is attached here.
+  Use find_certain(int fd);
   // False: too large a number.
   bool add(int fd, socket::PosixSocket::Attach attach, Family family);
   // `to` is now the same as `from`, whatever it was. Neither needs to be ours.
@@ -66,7 +72,10 @@ class Table {
 
  private:
   void put(int fd, Entry* entry);  // locked
+  void forget(int fd, const Entry& entry);
   void release(Entry& entry);
+  template <class Action>
+  void for_each(Action action);  // socket; locked
   [[nodiscard]] bool is_ours() const;
 
   std::atomic<Entry*> slots_[max_descriptors] = {};

@@ -73,6 +73,12 @@ Result<void> PosixSocket::attach_for_edges(int fd) {
   return {};
 }
 
+void PosixSocket::follow(int fd) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) static_cast<void>(attach(fd));
+}
+
 Result<StackSocket*> PosixSocket::attached(int fd) {
   if (StackSocket* there = stack(); there != nullptr && !forked_.load(std::memory_order_relaxed)) return there;
   const std::lock_guard guard(mutex_);
@@ -91,6 +97,9 @@ Result<StackSocket*> PosixSocket::attached(int fd) {
   }
   owned_ = std::move(*opened);
   forked_ = false;
+  for (std::size_t i = 0; i < note_count; ++i) {
+    if (const std::uint64_t early = early_notes_[i]; early != 0) owned_->notes()[i] = early;
+  }
   stack_.store(owned_.get(), std::memory_order_release);
   return owned_.get();
 }
@@ -99,7 +108,7 @@ Result<StackSocket*> PosixSocket::attached(int fd) {
 std::uint32_t PosixSocket::shown_events(std::uint32_t events) const {
   const StackSocket* there = stack();
   if (there == nullptr) return events;
-  const bool ended = receives_no_more_.load(std::memory_order_relaxed);
+  const bool ended = is_shut(SHUT_RD);
   if (there->has_error()) {
     events |= POLLERR;
     if (!there->has_datagram() && !ended) events &= ~static_cast<std::uint32_t>(POLLIN | POLLRDNORM);
@@ -112,9 +121,36 @@ void PosixSocket::move_to(int fd) {
   if (StackSocket* there = stack()) there->move_bell(fd);
 }
 
-void PosixSocket::before_fork() {
-  if (StackSocket* there = stack()) there->share();
+Result<void> PosixSocket::share(int fd) {
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  (*stack)->share();
+  return {};
 }
+
+void PosixSocket::before_fork() {
+  mutex_.lock();
+  if (StackSocket* there = stack()) there->before_fork();
+}
+
+void PosixSocket::after_fork_in_parent() {
+  if (StackSocket* there = stack()) there->after_fork();
+  mutex_.unlock();
+}
+
+void PosixSocket::after_fork_in_child() {
+  forked_ = true;
+  after_fork_in_parent();
+}
+
+// To be written under the lock, where the socket may be attached meanwhile.
+std::span<std::atomic<std::uint64_t>, PosixSocket::note_count> PosixSocket::notes() const {
+  if (const StackSocket* there = stack()) return there->notes().first<note_count>();
+  return early_notes_;
+}
+
+std::uint64_t PosixSocket::read_note(Note which) const { return notes()[which].load(std::memory_order_relaxed); }
+void PosixSocket::write_note(Note which, std::uint64_t value) { notes()[which] = value; }
 
 Result<void> PosixSocket::bind(int fd, const sockaddr* local, socklen_t size) {
   if (family_ == Family::ipv6) return bind_inet6(fd, local, size);
@@ -167,7 +203,7 @@ Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) 
   if (!to) return to.error();
   Outgoing datagram{.to = *to};
   if (const auto taken = take_control(message, family_, datagram); !taken) return taken.error();
-  if (sends_no_more_.load(std::memory_order_relaxed)) return Error{EPIPE};
+  if (is_shut(SHUT_WR)) return Error{EPIPE};
   const auto stack = attached(fd);
   if (!stack) return stack.error();
   if (datagram.to.port == 0 && !(*stack)->is_connected()) return Error{EDESTADDRREQ};
@@ -247,7 +283,7 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
       if (fruitless_.load(std::memory_order_relaxed) != 0) fruitless_.store(0, std::memory_order_relaxed);
       break;
     }
-    if (receives_no_more_.load(std::memory_order_relaxed)) {
+    if (is_shut(SHUT_RD)) {
       // As Linux has it, only who would wait is told of the end.
       const bool waits = (flags & MSG_DONTWAIT) == 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
       return waits ? Result<std::size_t>(0u) : Error{EAGAIN};
@@ -257,7 +293,7 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
   }
   if (message.msg_name != nullptr) build_address(datagram.peer, family_, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   if (datagram.truncated) message.msg_flags |= MSG_TRUNC;
-  const Wanted wanted = wanted_.load(std::memory_order_relaxed);
+  const Wanted wanted = this->wanted();
   put_control(datagram, wanted, wanted.packet_info ? own_address(stack.host(), datagram) : IpAddress{}, message);
   return (flags & MSG_TRUNC) != 0 ? datagram.length : datagram.data.size();
 }
@@ -312,8 +348,11 @@ Result<int> PosixSocket::readable_bytes() {
 // direction too.
 Result<void> PosixSocket::shutdown(int fd, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return Error{EINVAL};
-  if (how != SHUT_WR) receives_no_more_ = true;
-  if (how != SHUT_RD) sends_no_more_ = true;
+  {
+    const std::lock_guard guard(mutex_);
+    const std::uint64_t bits = how == SHUT_RDWR ? 1u << SHUT_RD | 1u << SHUT_WR : 1u << how;
+    write_note(shutdown_note, read_note(shutdown_note) | bits);
+  }
   const StackSocket* there = stack();
   const bool connected = there != nullptr && there->is_connected();
   if (there != nullptr && how == SHUT_RDWR) ::shutdown(fd, SHUT_RDWR);

@@ -18,6 +18,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -45,6 +46,9 @@ class PosixSocket {
   Result<void> attach_for_edges(int fd);
   // What a wait call is to say where the descriptor shows `events`: a pending error is POLLERR, and POLLIN a datagram or an end.
   [[nodiscard]] std::uint32_t shown_events(std::uint32_t events) const;
+  // Attaches it too, where another process that has the descriptor did.
+  void follow(int fd);
+  [[nodiscard]] bool is_attached() const { return stack() != nullptr && !forked_.load(std::memory_order_relaxed); }
 
   Result<void> bind(int fd, const sockaddr* local, socklen_t size);
   Result<void> connect(int fd, const sockaddr* peer, socklen_t size);
@@ -69,8 +73,11 @@ class PosixSocket {
 
   // The number that the socket was attached under is about to be closed; `fd` is another one of it.
   void move_to(int fd);
+  // Another process is about to get the descriptor.
+  Result<void> share(int fd);
   void before_fork();
-  void in_child() { forked_.store(true, std::memory_order_relaxed); }
+  void after_fork_in_parent();
+  void after_fork_in_child();
 
  private:
   struct Pieces;  // the bytes of a message, in one piece
@@ -100,18 +107,30 @@ class PosixSocket {
   Result<void> set_multicast_interface(StackSocket& stack, std::span<const std::byte> value);
   [[nodiscard]] std::optional<int> wanted_value(int level, int name) const;
 
+  // What all processes with this socket share: words in its memory, once it is attached.
+  enum Note : std::uint8_t {
+    wanted_note,             // Wanted
+    multicast_address_note,  // IP_MULTICAST_IF, as it is shown
+    shutdown_note,           // bits: 1 << SHUT_RD, 1 << SHUT_WR
+    mapped_note,             // 1: bound to ::ffff:0.0.0.0 or another address, and not to `::`
+    inet6_note,              // Inet6Options from here on
+    note_count = inet6_note + Inet6Options::count,
+  };
+  [[nodiscard]] std::uint64_t read_note(Note which) const;
+  void write_note(Note which, std::uint64_t value);
+  [[nodiscard]] std::span<std::atomic<std::uint64_t>, note_count> notes() const;
+  [[nodiscard]] Inet6Options inet6_options() const { return Inet6Options(notes().subspan<inet6_note>()); }
+  [[nodiscard]] Wanted wanted() const { return std::bit_cast<Wanted>(read_note(wanted_note)); }
+  [[nodiscard]] bool is_shut(int how) const { return (read_note(shutdown_note) & std::uint64_t{1} << how) != 0; }
+
   const Attach attach_;
   const Family family_;
   std::mutex mutex_;  // attaching, options before it
   std::unique_ptr<StackSocket> owned_;
   std::atomic<StackSocket*> stack_ = nullptr;
   std::array<std::optional<int>, option_count> early_{};  // options that were set before it was attached
-  std::atomic<Wanted> wanted_{};
-  std::atomic<std::uint32_t> multicast_address_ = 0;  // IP_MULTICAST_IF, as it is shown
-  Inet6Options inet6_options_;
-  std::atomic<bool> wildcard_is_mapped_ = false;  // bound to ::ffff:0.0.0.0, and not to `::`
-  std::atomic<bool> forked_ = false;              // no send ring of this process's own yet
-  std::atomic<bool> receives_no_more_ = false, sends_no_more_ = false;
+  mutable std::array<std::atomic<std::uint64_t>, note_count> early_notes_{};
+  std::atomic<bool> forked_ = false;          // no send ring of this process's own yet
   std::atomic<std::uint32_t> fruitless_ = 0;  // receives in a row that found nothing and were not to wait
 };
 

@@ -125,7 +125,7 @@ Result<void> PosixSocket::set_multicast_interface(StackSocket& stack, std::span<
   const auto interface = interface_of(stack, *request, EADDRNOTAVAIL);
   if (!interface) return interface.error();
   const auto done = stack.set_multicast_interface(*interface);
-  if (done) multicast_address_ = request->imr_address.s_addr;
+  if (done) write_note(multicast_address_note, request->imr_address.s_addr);
   return done;
 }
 

@@ -26,7 +26,8 @@ struct Inet6Row {
 };
 
 constexpr int any_number = std::numeric_limits<int>::max();
-constexpr std::array<Inet6Row, 9> inet6_rows{{
+constexpr std::uint64_t inet6_value_is_set = std::uint64_t{1} << 32;  // and the value below it
+constexpr std::array<Inet6Row, Inet6Options::count> inet6_rows{{
     {IPV6_UNICAST_HOPS, -1, 255, 64},
     {IPV6_MULTICAST_HOPS, -1, 255, 1},
     {IPV6_MULTICAST_LOOP, 0, 1, 1},
@@ -71,9 +72,9 @@ Result<Address> parse_inet6_address(const sockaddr* raw, socklen_t size) {
   return address;
 }
 
-Inet6Options::Inet6Options() {
-  static_assert(std::tuple_size_v<decltype(values_)> == inet6_rows.size());
-  for (std::size_t i = 0; i < inet6_rows.size(); ++i) values_[i].store(inet6_rows[i].initial, std::memory_order_relaxed);
+int Inet6Options::value_at(std::size_t index) const {
+  const std::uint64_t word = words_[index].load(std::memory_order_relaxed);
+  return word == 0 ? inet6_rows[index].initial : static_cast<int>(static_cast<std::uint32_t>(word));
 }
 
 Result<void> Inet6Options::set(int name, std::span<const std::byte> value) {
@@ -84,19 +85,20 @@ Result<void> Inet6Options::set(int name, std::span<const std::byte> value) {
   auto number = read_as<int>(value);
   if (number && row.is_flag) number = *number != 0 ? 1 : 0;
   if (!number || *number < row.min || *number > row.max) return Error{EINVAL};
-  values_[index].store(*number == -1 ? row.initial : *number, std::memory_order_relaxed);
+  const int chosen = *number == -1 ? row.initial : *number;
+  words_[index].store(inet6_value_is_set | static_cast<std::uint32_t>(chosen), std::memory_order_relaxed);
   return {};
 }
 
 Result<int> Inet6Options::get(int name) const {
   const std::size_t index = inet6_index_of(name);
   if (index == inet6_rows.size()) return Error{ENOPROTOOPT};
-  return values_[index].load(std::memory_order_relaxed);
+  return value_at(index);
 }
 
 void Inet6Options::apply_to(int fd) const {
   for (std::size_t i = 0; i < inet6_rows.size(); ++i) {
-    const int value = values_[i].load(std::memory_order_relaxed);
+    const int value = value_at(i);
     if (value != inet6_rows[i].initial) static_cast<void>(::setsockopt(fd, IPPROTO_IPV6, inet6_rows[i].name, &value, sizeof value));
   }
 }
@@ -111,7 +113,7 @@ Result<void> PosixSocket::bind_inet6(int fd, const sockaddr* local, socklen_t si
   const auto stack = attached(fd);
   if (!stack) return stack.error();
   const auto bound = (*stack)->bind(everywhere ? Address{IpAddress::any(Family::ipv4), given->port} : *given);
-  if (bound) wildcard_is_mapped_ = !everywhere;
+  if (bound) write_note(mapped_note, everywhere ? 0 : 1);
   return bound;
 }
 
@@ -149,7 +151,7 @@ Result<Address> PosixSocket::destination_of(const msghdr& message) const {
 }
 
 Address PosixSocket::show(const Address& local) const {
-  if (family_ == Family::ipv4 || !local.ip.is_any() || wildcard_is_mapped_.load(std::memory_order_relaxed)) return local;
+  if (family_ == Family::ipv4 || !local.ip.is_any() || read_note(mapped_note) != 0) return local;
   return {IpAddress::any(Family::ipv6), local.port};
 }
 
@@ -162,14 +164,15 @@ Result<void> PosixSocket::set_inet6_option(int fd, int name, std::span<const std
     if (!stack) return stack.error();
     if ((*stack)->host().address_of(static_cast<std::uint32_t>(*number)).is_any()) return Error{ENODEV};
   }
-  return inet6_options_.set(name, value);
+  const std::lock_guard guard(mutex_);
+  return inet6_options().set(name, value);
 }
 
 Result<int> PosixSocket::get_inet6_option(int fd, int name) {
   if (name == IPV6_V6ONLY) return 0;
   if (name == IPV6_MTU) return get_table_option(fd, Option::mtu);
   if (const auto number = wanted_value(IPPROTO_IPV6, name)) return *number;
-  return inet6_options_.get(name);
+  return inet6_options().get(name);
 }
 
 bool PosixSocket::becomes_ipv6_only(int level, int name, const void* value, socklen_t size) const {
@@ -193,7 +196,7 @@ Result<Fd> PosixSocket::ipv6_only(int fd) {
     const int wanted = wanted_value(level, name).value_or(0);
     if (wanted != 0) set(level, name, wanted);
   }
-  inet6_options_.apply_to(kernel.get());
+  inet6_options().apply_to(kernel.get());
   for (const int name : {SO_RCVTIMEO, SO_SNDTIMEO}) {
     timeval timeout{};
     socklen_t size = sizeof timeout;

@@ -7,9 +7,9 @@
 #pragma once
 #include <sys/socket.h>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include <gannet/address.h>
@@ -22,7 +22,10 @@ Result<Address> parse_inet6_address(const sockaddr* raw, socklen_t size);
 
 class Inet6Options {
  public:
-  Inet6Options();
+  static constexpr std::size_t count = 9;
+  // Where they are kept, each zero as it began.
+  using Words = std::span<std::atomic<std::uint64_t>, count>;
+  explicit Inet6Options(Words words) : words_(words) {}
 
   // EINVAL: out of range; ENODEV, EADDRNOTAVAIL: an IPv6 group to join or to leave, on a host that can be in none; ENOPROTOOPT: not known.
   Result<void> set(int name, std::span<const std::byte> value);
@@ -31,7 +34,9 @@ class Inet6Options {
   void apply_to(int fd) const;
 
  private:
-  std::array<std::atomic<int>, 9> values_;
+  [[nodiscard]] int value_at(std::size_t index) const;
+
+  Words words_;
 };
 
 }  // namespace gannet::socket

@@ -4,6 +4,8 @@
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -65,7 +67,8 @@ Result<void> set(Inet6Options& options, int name, int value) { return options.se
 TEST(PosixInet6, KeepsOptionsAsTheKernelDoes) {
   const Fd kernel(::socket(AF_INET6, SOCK_DGRAM, 0));
   if (!kernel) GTEST_SKIP() << "no IPv6 here";
-  Inet6Options ours;
+  std::array<std::atomic<std::uint64_t>, Inet6Options::count> words{};
+  Inet6Options ours(words);
   for (const int name : {IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MTU_DISCOVER, IPV6_TCLASS, IPV6_RECVERR, IPV6_RECVHOPLIMIT,
                          IPV6_RECVTCLASS}) {
     const auto kernels = [&] {
@@ -87,7 +90,8 @@ TEST(PosixInet6, KeepsOptionsAsTheKernelDoes) {
 TEST(PosixInet6, AppliesToTheKernelWhatIsNotAsItBegan) {
   const Fd kernel(::socket(AF_INET6, SOCK_DGRAM, 0));
   if (!kernel) GTEST_SKIP() << "no IPv6 here";
-  Inet6Options options;
+  std::array<std::atomic<std::uint64_t>, Inet6Options::count> words{};
+  Inet6Options options(words);
   ASSERT_TRUE(set(options, IPV6_UNICAST_HOPS, 3));
   ASSERT_TRUE(set(options, IPV6_RECVTCLASS, 9));
   options.apply_to(kernel.get());
@@ -100,7 +104,8 @@ TEST(PosixInet6, AppliesToTheKernelWhatIsNotAsItBegan) {
 }
 
 TEST(PosixInet6, IsInNoIpv6Group) {
-  Inet6Options options;
+  std::array<std::atomic<std::uint64_t>, Inet6Options::count> words{};
+  Inet6Options options(words);
   ipv6_mreq request{.ipv6mr_multiaddr = raw_of("[ff02::77]:0").sin6_addr, .ipv6mr_interface = 0};
   const auto code = [&](int name, const auto& value) { return options.set(name, std::as_bytes(std::span(&value, 1))).error().code; };
   EXPECT_EQ(code(IPV6_JOIN_GROUP, request), ENODEV);

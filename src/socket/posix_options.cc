@@ -92,7 +92,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
     return number ? give(*number, value, size) : number.error();
   }
   if (const auto number = wanted_value(level, name)) return give(*number, value, size);
-  if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{multicast_address_.load(std::memory_order_relaxed)}, value, size);
+  if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{static_cast<in_addr_t>(read_note(multicast_address_note))}, value, size);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
   if (level != SOL_SOCKET && level != IPPROTO_IP && level != IPPROTO_UDP) return Error{family_ == Family::ipv4 ? EOPNOTSUPP : ENOPROTOOPT};
   const OptionRow* row = find_row(level, name);
@@ -104,7 +104,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
 
 // What a program wants to be told; these rows of the table mean something else on a Socket.
 std::optional<int> PosixSocket::wanted_value(int level, int name) const {
-  const Wanted wanted = wanted_.load(std::memory_order_relaxed);
+  const Wanted wanted = this->wanted();
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) return wanted.timestamp == Timestamp::micro;
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) return wanted.timestamp == Timestamp::nano;
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) return wanted.overflow;
@@ -125,7 +125,7 @@ Result<void> PosixSocket::set_wanted(int fd, int level, int name, bool on) {
   if (level == IPPROTO_IP && name == IP_RECVOPTS) done = set_table_option(fd, Option::receive_ip_options, on);
   if (!done) return done;
   const std::lock_guard guard(mutex_);
-  Wanted wanted = wanted_.load(std::memory_order_relaxed);
+  Wanted wanted = this->wanted();
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) {
     wanted.overflow = on;
   } else if (level == SOL_SOCKET) {
@@ -140,7 +140,7 @@ Result<void> PosixSocket::set_wanted(int fd, int level, int name, bool on) {
     if (name == IP_RECVTOS) wanted.tos = on;
     if (name == IP_RECVOPTS) wanted.ip_options = on;
   }
-  wanted_.store(wanted, std::memory_order_relaxed);
+  write_note(wanted_note, std::bit_cast<std::uint64_t>(wanted));
   return {};
 }
 

@@ -18,8 +18,10 @@ bool is_ours(Option option) {
 StackSocket::StackSocket(Parts parts)
     : attachment_(std::move(parts.attachment)),
       host_(std::move(parts.host)),
-      client_(std::move(parts.memory), stack::ClientHooks{this, received, wake_engine}) {
+      client_(std::move(parts.memory), stack::ClientHooks{this, received, wake_engine}),
+      state_(client_.control().application) {
   client_.set_send_ring(parts.send);
+  segment_size_ = static_cast<std::uint16_t>(state_.segment_size);
   if (parts.descriptor >= 0) {
     bell_storage_.emplace(client_, parts.descriptor);
     bell_storage_->unwatch();
@@ -48,15 +50,15 @@ Result<ControlAnswer> StackSocket::control(const ControlRequest& request) const 
 Result<void> StackSocket::bind(const Address& local) {
   const std::lock_guard guard(control_);
   if (const auto bound = control({.kind = Kind::bind, .address = local}); !bound) return bound.error();
-  bound_ = true;
+  state_.bound = true;
   return {};
 }
 
 Result<void> StackSocket::connect(const Address& peer) {
   const std::lock_guard guard(control_);
   if (const auto connected = control({.kind = Kind::connect, .address = peer}); !connected) return connected.error();
-  peer_ = std::uint64_t{peer.ip.number()} << 16 | peer.port;
-  bound_ = true;
+  state_.peer = std::uint64_t{peer.ip.number()} << 16 | peer.port;
+  state_.bound = true;
   return {};
 }
 
@@ -64,8 +66,8 @@ Result<void> StackSocket::disconnect() {
   const std::lock_guard guard(control_);
   const auto disconnected = control({.kind = Kind::disconnect});
   if (!disconnected) return disconnected.error();
-  peer_ = 0;
-  bound_ = disconnected->address.port != 0;
+  state_.peer = 0;
+  state_.bound = disconnected->address.port != 0;
   return {};
 }
 
@@ -110,9 +112,9 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span
     if (!good) break;  // what is before it goes out; it is the next call's
     lay_out(batch[count], slots[count]);
   }
-  if (!bound_.load(std::memory_order_relaxed)) {
+  if (!state_.bound.load(std::memory_order_relaxed)) {
     if (const auto bound = control({.kind = Kind::bind_automatically}); !bound) return bound.error();
-    bound_ = true;
+    state_.bound = true;
   }
   for (;;) {
     const std::size_t sent = client_.send(slots.first(count));
@@ -141,21 +143,21 @@ Result<void> StackSocket::check_send(const Outgoing& datagram) const {
   if (segment_size != 0 && datagram.data.size() > stack::max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
   return engine::check_send(host_, {.to = to,
                                     .payload_size = datagram.data.size(),
-                                    .ip_options_size = ip_options_size_.load(std::memory_order_relaxed),
+                                    .ip_options_size = state_.ip_options_size.load(std::memory_order_relaxed),
                                     .segment_size = segment_size,
                                     .interface = leaves_by(datagram.interface, to.ip),
-                                    .broadcast = broadcast_.load(std::memory_order_relaxed),
-                                    .fragmentation = fragmentation_.load(std::memory_order_relaxed)});
+                                    .broadcast = state_.broadcast.load(std::memory_order_relaxed) != 0,
+                                    .fragmentation = static_cast<stack::Fragmentation>(state_.fragmentation.load(std::memory_order_relaxed))});
 }
 
 std::uint32_t StackSocket::leaves_by(std::uint32_t wanted, const IpAddress& to) const {
-  return wanted == 0 && to.is_multicast() ? multicast_interface_.load(std::memory_order_relaxed) : wanted;
+  return wanted == 0 && to.is_multicast() ? state_.multicast_interface.load(std::memory_order_relaxed) : wanted;
 }
 
 // A datagram may wait in the ring while its socket becomes another's peer: so it names its own, always.
 Address StackSocket::destination_of(const Outgoing& datagram) const {
   if (datagram.to.port != 0) return datagram.to;
-  const std::uint64_t peer = peer_.load(std::memory_order_relaxed);
+  const std::uint64_t peer = state_.peer.load(std::memory_order_relaxed);
   return {IpAddress::ipv4(static_cast<std::uint32_t>(peer >> 16)), static_cast<std::uint16_t>(peer)};
 }
 
@@ -175,7 +177,7 @@ int StackSocket::over_code() const { return client_.is_closed() && !client_.has_
 std::optional<int> StackSocket::take_error() {
   if (!client_.has_pending_error()) return std::nullopt;
   const int code = client_.take_error();
-  if (code == 0 || peer_.load(std::memory_order_relaxed) == 0) return std::nullopt;
+  if (code == 0 || state_.peer.load(std::memory_order_relaxed) == 0) return std::nullopt;
   return code;
 }
 
@@ -216,13 +218,13 @@ void StackSocket::fill(Datagram& datagram, const stack::ReceiveSlot& slot) const
   datagram.segment_size = header.segment_size;
   datagram.overflow = header.overflow;
   datagram.truncated = slot.size < header.datagram_size;
-  if (metadata_.load(std::memory_order_relaxed)) {
+  if (state_.metadata.load(std::memory_order_relaxed)) {
     datagram.local = header.local;
     datagram.interface = header.interface;
     datagram.ttl = header.hop_limit;
     datagram.tos = static_cast<std::uint8_t>(header.tos);
   }
-  if (timestamp_.load(std::memory_order_relaxed)) {
+  if (state_.timestamp.load(std::memory_order_relaxed)) {
     using std::chrono::system_clock;
     datagram.timestamp = system_clock::time_point(std::chrono::duration_cast<system_clock::duration>(std::chrono::nanoseconds(header.time)));
   }
@@ -268,11 +270,11 @@ Result<void> StackSocket::set(Option option, int value) {
 
 // What sends and receives need to know.
 void StackSocket::remember(Option option, int value) {
-  if (option == Option::broadcast) broadcast_ = value != 0;
-  if (option == Option::pmtu_discovery) fragmentation_ = static_cast<stack::Fragmentation>(value);
-  if (option == Option::segment_size) segment_size_ = static_cast<std::uint16_t>(value);
-  if (option == Option::receive_metadata) metadata_ = value != 0;
-  if (option == Option::timestamp) timestamp_ = value != 0;
+  if (option == Option::broadcast) state_.broadcast = value != 0;
+  if (option == Option::pmtu_discovery) state_.fragmentation = static_cast<std::uint32_t>(value);
+  if (option == Option::segment_size) state_.segment_size = segment_size_ = static_cast<std::uint16_t>(value);
+  if (option == Option::receive_metadata) state_.metadata = value != 0;
+  if (option == Option::timestamp) state_.timestamp = value != 0;
 }
 
 Result<int> StackSocket::get(Option option) const {
@@ -283,7 +285,7 @@ Result<int> StackSocket::get(Option option) const {
     case Option::segment_size:
       return segment_size_.load();
     case Option::receive_metadata:
-      return metadata_ ? 1 : 0;
+      return state_.metadata != 0 ? 1 : 0;
     case Option::error:
       return const_cast<stack::EndpointClient&>(client_).take_error();
     case Option::segment_fallbacks:
@@ -299,7 +301,7 @@ Result<void> StackSocket::set_ip_options(std::span<const std::byte> bytes) {
   std::ranges::copy(bytes, request.ip_options.begin());
   const std::lock_guard guard(control_);
   if (const auto done = control(request); !done) return done.error();
-  ip_options_size_ = static_cast<std::uint8_t>((bytes.size() + 3) / 4 * 4);
+  state_.ip_options_size = static_cast<std::uint32_t>((bytes.size() + 3) / 4 * 4);
   return {};
 }
 
@@ -312,7 +314,7 @@ Result<void> StackSocket::change_membership(Membership kind, const IpAddress& gr
 Result<void> StackSocket::set_multicast_interface(std::uint32_t interface) {
   const std::lock_guard guard(control_);
   if (const auto done = control({.kind = Kind::multicast_interface, .interface = interface}); !done) return done.error();
-  multicast_interface_ = interface;
+  state_.multicast_interface = interface;
   return {};
 }
 
@@ -352,6 +354,11 @@ void StackSocket::move_bell(int descriptor) {
 
 void StackSocket::watch_edges() {
   if (auto* bell = bell_.load(std::memory_order_acquire)) bell->watch_edges();
+}
+
+void StackSocket::before_fork() {
+  control_.lock();
+  share();
 }
 
 void StackSocket::share() {

@@ -59,11 +59,13 @@ class StackSocket final : public Provider {
 
   // For who keeps the descriptor and waits on it by himself (socket/posix.h).
   [[nodiscard]] const engine::HostView& host() const { return host_; }
-  [[nodiscard]] bool is_connected() const { return peer_.load(std::memory_order_relaxed) != 0; }
+  [[nodiscard]] bool is_connected() const { return state_.peer.load(std::memory_order_relaxed) != 0; }
   // The pending error of a socket without a peer, which on Linux fails the next call all the same where IP_RECVERR is on. 0: none.
   int take_unconnected_error() { return client_.has_pending_error() && !is_connected() ? client_.take_error() : 0; }
   [[nodiscard]] bool has_datagram() const { return client_.has_datagram(); }
   [[nodiscard]] bool has_error() const { return client_.has_pending_error() || client_.has_queued_error(); }
+  // Words that all processes with this socket share; the owner's to use.
+  [[nodiscard]] std::span<std::atomic<std::uint64_t>> notes() const { return state_.notes; }
   // The descriptor was found readable: a token without a datagram is silenced, and a hang-up closes the socket.
   void look_at_bell();
   // The descriptor is about to be waited for in another way than by wait_for_token().
@@ -73,7 +75,10 @@ class StackSocket final : public Provider {
   void move_bell(int descriptor);
   // Before the descriptor is watched edge-triggered.
   void watch_edges();
-  // About to fork; and, in the child, a send ring of its own.
+  // Around fork(2), whose child finds no lock taken by a thread that it has not; and, in the child, a send ring of its own.
+  void before_fork();
+  void after_fork() { control_.unlock(); }
+  // Another process has the descriptor from now on.
   void share();
   Result<void> renew_send_ring();
   // As receive_error(), and the start of the datagram that it is about into `quote`, of which there is `quoted`.
@@ -102,12 +107,7 @@ class StackSocket final : public Provider {
   const engine::HostView host_;
   stack::EndpointClient client_;
 
-  // What sends and receives need of the options, so that they need not ask.
-  std::atomic<std::uint64_t> peer_ = 0;  // address and port as one number; 0: not connected
-  std::atomic<bool> bound_ = false, broadcast_ = false, metadata_ = true, timestamp_ = false;
-  std::atomic<stack::Fragmentation> fragmentation_ = stack::Fragmentation::want;
-  std::atomic<std::uint8_t> ip_options_size_ = 0;
-  std::atomic<std::uint32_t> multicast_interface_ = 0;
+  stack::ApplicationState& state_;  // what sends and receives need of the options, so that they need not ask
 
   mutable std::mutex control_;  // what is remembered of the options is what the last change made of them
   std::mutex bell_mutex_;       // the first fd() makes the bell

@@ -7,6 +7,7 @@
 // buffer's limit and the largest record; the address space set aside is receive_ring_size or send_ring_size. Children inherit the mappings at fork.
 // Thread: made by the engine; used from any.
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -54,10 +55,22 @@ enum BellRequest : std::uint32_t {
   bell_request_shared = 4,  // another process has the descriptor from now on
 };
 
+// What the processes that have a socket keep of it for one another. The engine reads none of it.
+struct ApplicationState {
+  alignas(64) std::atomic<std::uint64_t> peer = 0;  // address and port as one number; 0: not connected
+  std::atomic<std::uint32_t> bound = 0, broadcast = 0, metadata = 1, timestamp = 0;
+  std::atomic<std::uint32_t> fragmentation = 1;  // IP_MTU_DISCOVER
+  std::atomic<std::uint32_t> ip_options_size = 0;
+  std::atomic<std::uint32_t> multicast_interface = 0;
+  std::atomic<std::uint32_t> segment_size = 0;         // UDP_SEGMENT
+  std::array<std::atomic<std::uint64_t>, 16> notes{};  // for whoever stands above the socket (socket/posix.h)
+};
+
 struct EndpointControl {
   RingControl receive;
   RingControl errors;
   BellControl bell;
+  ApplicationState application;
   std::atomic<std::int32_t> pending_error = 0;  // SO_ERROR
   std::atomic<std::uint32_t> closed = 0;        // 1, or
 };
