@@ -341,15 +341,7 @@ def verified(capture):
 
 # Programs as they are.
 
-SERVER = """
-import socket
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1], flush=True)
-    while True:
-        data, addr = s.recvfrom(1024)
-        s.sendto(data, addr)
-"""
+ECHO_SERVER = Path(__file__).resolve().parent.parent / "examples" / "echo_server.py"
 CLIENT = """
 import select, socket, sys, time
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -370,8 +362,8 @@ def under_run(gannet):
         say("libgannet-preload.so was not built, so `gannet run` is not shown.")
         return
     apart = dict(os.environ, GANNET_SESSION=f"demo-{os.getpid()}")  # from other programs of this user
-    say(paint("gannet run -- python3 echo_server.py", BOLD))
-    server = subprocess.Popen([gannet, "run", "--", sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, env=apart)
+    say(paint("gannet run -- python3 examples/echo_server.py", BOLD))
+    server = subprocess.Popen([gannet, "run", "--", sys.executable, "-B", ECHO_SERVER, "127.0.0.1", "0"], stdout=subprocess.PIPE, text=True, env=apart)
     try:
         port = server.stdout.readline().strip()
         for flags in [], ["--loss", "20%", "--delay", "80ms"]:

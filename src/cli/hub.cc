@@ -38,7 +38,7 @@ void add_hub(CommandLine& line) {
     if (text != "status" && text != "down") refuse(fmt::format("hub: there is no \"{}\"; it takes status or down", text));
     *what = text;
   });
-  command.text("--via", "LINK", "which hub: that of the programs which were started with the same; kernel (default) or none", *via);
+  command.text("--via", "LINK", "which hub: that of the programs which were started with the same: kernel (default), none or tap:...", *via);
   command.flag("--json", "one JSON object per line", command.settings().json);
   command.examples(R"(Examples:
   gannet hub status

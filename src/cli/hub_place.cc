@@ -32,14 +32,16 @@ hub::LaunchPlace hub_place(std::string_view via) {
 
 hub::HubSetup hub_setup(std::string_view via) {
   hub::HubSetup setup;
-  setup.via = via == "kernel" ? hub::Via::kernel : hub::Via::none;
+  setup.via = via == "kernel" ? hub::Via::kernel : via == "none" ? hub::Via::none : hub::Via::tap;
+  if (setup.via == hub::Via::tap) setup.tap = via;
   setup.engine.spin = std::chrono::microseconds(50);
   return setup;
 }
 
 void check_via(std::string_view via) {
   if (via == "kernel" || via == "none") return;
-  refuse(fmt::format("--via {}: programs reach the network by kernel, or only each other with none", via));
+  if (!via.starts_with("tap:")) refuse(fmt::format("--via takes kernel, none or tap:NAME,ADDR/LEN[,gw=ADDR], not \"{}\"", via));
+  if (const auto good = hub::check_tap(via); !good) refuse(fmt::format("--via {}: {}", via, good.error().message()));
 }
 
 }  // namespace gannet::cli

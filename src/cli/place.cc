@@ -5,47 +5,21 @@
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <pwd.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <charconv>
-#include <fstream>
 
 #include "cli/failure.h"
+#include "cli/tap.h"
 
 namespace gannet::cli {
 namespace {
 
 constexpr const char* memory_ours = "10.7.0.1/24";
 constexpr const char* memory_opposite = "10.7.0.2/24";
-
-std::string user_name() {
-  const passwd* user = getpwuid(getuid());
-  return user != nullptr ? user->pw_name : fmt::format("{}", getuid());
-}
-
-// "gannet0" of "tap:gannet0,10.7.0.2/24".
-std::string tap_name(const std::string& via) { return via.substr(4, via.find(',') - 4); }
-
-// True when the TAP interface `name` is there and belongs to this user.
-bool owns_tap(const std::string& name) {
-  std::ifstream file("/sys/class/net/" + name + "/owner");
-  long long owner = 0;  // -1: nobody's
-  return file >> owner && owner == static_cast<long long>(getuid());
-}
-
-// The command that lets this user have the TAP interface `name`: no more than is missing.
-std::string grant_of_tap(const std::string& name) {
-  std::string grant = access("/dev/net/tun", R_OK | W_OK) == 0 ? "" : "sudo chmod 0666 /dev/net/tun && ";
-  if (!owns_tap(name)) {
-    if (if_nametoindex(name.c_str()) != 0) grant += fmt::format("sudo ip link del {} && ", name);  // another user's
-    grant += fmt::format("sudo ip tuntap add dev {} mode tap user {} && ", name, user_name());
-  }
-  return grant + fmt::format("sudo ip link set {} up", name);
-}
 
 void set(Socket& socket, Option option, int value, const char* flag) {
   if (const auto done = socket.set(option, value); !done) fail(fmt::format("cannot do {} {}", flag, value), done.error());
@@ -107,18 +81,7 @@ HostOptions Place::host_options() {
 
 void Place::open_tap() {
   auto host = Host::open(settings_.via, host_options());
-  if (!host) {
-    const int code = host.error().code;
-    const std::string name = tap_name(settings_.via);
-    if (code == EPERM || code == EACCES) {
-      throw Failure{Status::permission,
-                    fmt::format("this user may not open the TAP device {}; allow it once with: {}  (or take a network namespace of your own, with "
-                                "nothing but what you put there: unshare -Urn)",
-                                name, grant_of_tap(name))};
-    }
-    if (code == EINVAL) refuse(fmt::format("--via {}: {}", settings_.via, host.error().message()));
-    fail(fmt::format("cannot open {}", settings_.via), host.error());
-  }
+  if (!host) cannot_open_tap(settings_.via, host.error());
   host_ = *std::move(host);
   if (const auto started = host_->start(); !started) fail("cannot start the host", started.error());
 }

@@ -14,6 +14,7 @@
 #include "cli/hub_place.h"
 #include "cli/program.h"
 #include "cli/report.h"
+#include "cli/tap.h"
 #include "hub/program.h"
 
 namespace gannet::cli {
@@ -51,7 +52,10 @@ void set_environment(const std::string& preload, const hub::HubAddress& hub) {
 
 hub::Program open_program(const Plan& plan, const Settings& settings) {
   const auto membership = hub::join(hub_place(plan.via), hub_setup(plan.via));
-  if (!membership) fail("no hub", membership.error());
+  if (!membership) {
+    if (plan.via.starts_with("tap:")) cannot_open_tap(plan.via, membership.error());
+    fail("no hub", membership.error());
+  }
   hub::ProgramSetup setup{.in = settings.in, .out = settings.out};
   setup.capture = settings.capture.empty() ? 0 : 1;
   setup.report = plan.summary ? 1 : 0;
@@ -122,7 +126,9 @@ void add_run(CommandLine& line) {
   Settings& settings = command.settings();
   command.arguments("PROGRAM", "what to run, and its arguments: write -- before it", 1, 10000, plan->program);
   command.heading("Where");
-  command.text("--via", "LINK", "what the programs reach: kernel (default), all that the machine does, and it them; none, each other only",
+  command.text("--via", "LINK",
+               "what the programs reach: kernel (default), all that the machine does, and it them; none, each other only; "
+               "tap:NAME,ADDR/LEN[,gw=ADDR], what is behind a TAP device, on which they are a host of ours",
                plan->via);
   add_fault_flags(command, "Faults of this program's datagrams, both ways (or one: --loss-in, --delay-out, ...)");
   command.text("--capture", "FILE", "write its datagrams to this pcapng file: process, socket, direction, why each died", settings.capture);
@@ -134,7 +140,8 @@ Examples:
   gannet run -- python3 echo_server.py
   gannet run --loss 20% --delay 80ms --summary -- python3 echo_client.py
   gannet run --capture dns.pcapng -- dig @127.0.0.1 -p 5353 example.org
-  gannet run --via none -- ./many_peers)");
+  gannet run --via none -- ./many_peers
+  gannet run --via tap:gannet0,10.7.0.2/24 -- python3 echo_server.py)");
   command.run([plan, &settings](Report& report) { return run_program(*plan, settings, report); }, [plan, &settings] { check(*plan, settings); });
 }
 

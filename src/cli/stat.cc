@@ -50,7 +50,7 @@ Status show(const Plan& plan, Report& report) {
 void add_stat(CommandLine& line) {
   Command command = line.command("stat", "show the sockets, links, groups and counters of the hub that programs share");
   const auto plan = std::make_shared<Plan>();
-  command.text("--via", "LINK", "which hub: that of the programs which were started with the same; kernel (default) or none", plan->via);
+  command.text("--via", "LINK", "which hub: that of the programs which were started with the same: kernel (default), none or tap:...", plan->via);
   command.flag("--watch", "every second again, until Ctrl-C", plan->watch);
   command.flag("-v,--verbose", "those counters too that are zero", command.settings().verbose);
   command.flag("--json", "one JSON object per line", command.settings().json);

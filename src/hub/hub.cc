@@ -16,6 +16,7 @@
 
 #include "hub/census.h"
 #include "hub/sheet.h"
+#include "socket/addressing.h"
 #include "socket/control.h"
 
 namespace gannet::hub {
@@ -80,19 +81,40 @@ ProcessName printable(ProcessName name) {
   return name;
 }
 
+Result<void> link_tap(engine::Engine& engine, std::string_view tap) {
+  const auto place = socket::parse_tap(tap);
+  if (!place) return place.error();
+  auto link = socket::open_tap(place->name);
+  if (!link) return link.error();
+  const auto interface = socket::configure(engine, std::move(*link), place->addressing);
+  return interface ? Result<void>() : interface.error();
+}
+
 }  // namespace
+
+Result<void> check_tap(std::string_view tap) {
+  const auto place = socket::parse_tap(tap);
+  return place ? Result<void>() : place.error();
+}
 
 Result<std::unique_ptr<Hub>> Hub::create(Fd listener, const HubSetup& setup) {
   engine::EngineSetup shared = setup.engine;
   shared.sharing = stack::Sharing::processes;
   if (setup.via == Via::kernel) shared.stack = guest_config(shared.stack);
+  const auto owner = std::make_shared<Hub*>(nullptr);
+  if (setup.via == Via::tap) shared.on_link_lost = [owner](std::uint32_t, const Error&) { (*owner)->stop(); };
   auto engine = engine::Engine::create(shared);
   if (!engine) return engine.error();
   auto lives = Lives::create();
   if (!lives) return lives.error();
   std::unique_ptr<Hub> hub(new Hub(std::move(listener), setup, std::move(*engine), std::move(*lives)));
   if (!hub->wakeup_) return Error{errno, "no descriptor left for the hub"};
+  *owner = hub.get();
   if (setup.via == Via::none) return hub;
+  if (setup.via == Via::tap) {
+    if (const auto linked = link_tap(*hub->engine_, setup.tap); !linked) return linked.error();
+    return hub;
+  }
   auto guest = Guest::create(*hub->engine_);
   if (!guest) return guest.error();
   hub->guest_ = std::move(*guest);

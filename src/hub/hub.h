@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -38,10 +40,12 @@ namespace gannet::hub {
 enum class Via : std::uint8_t {
   none,    // nothing: the hub's programs reach each other
   kernel,  // it is a guest of the kernel's (guest.h)
+  tap,     // a TAP device: it is a host of its own there, and goes with the device
 };
 
 struct HubSetup {
   Via via = Via::none;
+  std::string tap;  // with Via::tap: "tap:NAME,ADDR/LEN[,gw=ADDR]"
   engine::EngineSetup engine;
   Limits limits;                  // of each process
   std::size_t connections = 256;  // that have not made their request yet; at the next, the process that has most of them loses one
@@ -52,6 +56,9 @@ struct HubSetup {
   // now.
   std::function<Result<Fd>()> close_door;
 };
+
+// What is wrong with such a text: EINVAL, with a sentence.
+Result<void> check_tap(std::string_view tap);
 
 class Hub {
  public:

@@ -1,18 +1,15 @@
 #include <gannet/host.h>
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 
 #include "engine/engine.h"
 #include "link/capture_file.h"
 #include "link/capture_link.h"
 #include "link/fault_link.h"
 #include "link/memory_link.h"
-#include "link/tap_link.h"
 #include "link/watch_link.h"
+#include "socket/addressing.h"
 #include "socket/host_state.h"
 #include "socket/stack_socket.h"
 #include "stack/counts.h"
@@ -32,55 +29,6 @@ Segment::Segment(std::size_t mtu) : state_(std::make_shared<SegmentState>()) {
 Segment::~Segment() = default;
 Segment::Segment(const Segment&) = default;
 Segment& Segment::operator=(const Segment&) = default;
-
-namespace {
-
-// "ADDR/LEN[,gw=ADDR]".
-struct Addressing {
-  IpAddress ip;
-  std::uint8_t prefix = 0;
-  std::optional<IpAddress> gateway;
-};
-
-Result<Addressing> parse_addressing(std::string_view text) {
-  Addressing addressing;
-  const std::size_t comma = text.find(',');
-  const std::string_view network = text.substr(0, comma);
-  const std::size_t slash = network.find('/');
-  if (slash == std::string_view::npos) {
-    return Error{EINVAL, "a host needs an address and the length of its network's prefix: ADDR/LEN, for instance 10.7.0.2/24"};
-  }
-  const auto ip = IpAddress::parse(network.substr(0, slash));
-  if (!ip) return ip.error();
-  if (!ip->is_ipv4()) return Error{EAFNOSUPPORT, "a host of ours speaks IPv4: give it an IPv4 address"};
-  const std::string_view length = network.substr(slash + 1);
-  const auto [end, bad] = std::from_chars(length.data(), length.data() + length.size(), addressing.prefix);
-  if (bad != std::errc{} || end != length.data() + length.size() || addressing.prefix < 1 || addressing.prefix > 32) {
-    return Error{EINVAL, "the length of an IPv4 prefix is 1 to 32, as in 10.7.0.2/24"};
-  }
-  addressing.ip = *ip;
-  if (comma == std::string_view::npos) return addressing;
-
-  const std::string_view rest = text.substr(comma + 1);
-  if (!rest.starts_with("gw=")) return Error{EINVAL, "after the address only ,gw=ADDR may follow: the router to other networks"};
-  const auto gateway = IpAddress::parse(rest.substr(3));
-  if (!gateway) return gateway.error();
-  const std::uint32_t mask = ~std::uint32_t{0} << (32 - addressing.prefix);
-  if (!gateway->is_ipv4() || *gateway == *ip || ((gateway->number() ^ ip->number()) & mask) != 0) {
-    return Error{EINVAL, "the gateway must be another address of the host's own network"};
-  }
-  addressing.gateway = *gateway;
-  return addressing;
-}
-
-std::uint64_t random_number() {
-  std::uint64_t number = 0;
-  while (::getrandom(&number, sizeof number, 0) != sizeof number) {
-  }
-  return number;
-}
-
-}  // namespace
 
 Host::State::~State() {
   if (engine) {
@@ -147,7 +95,7 @@ Result<std::unique_ptr<link::Link>> Host::State::dress(std::unique_ptr<link::Lin
 }
 
 Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std::string_view addressing_text, const MakeLink& make_link) {
-  const auto addressing = parse_addressing(addressing_text);
+  const auto addressing = socket::parse_addressing(addressing_text);
   if (!addressing) return addressing.error();
   auto state = std::make_unique<State>();
   state->options = std::move(wanted);
@@ -171,18 +119,10 @@ Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std
   if (!link) return link.error();
   auto dressed = state->dress(std::move(*link));
   if (!dressed) return dressed.error();
-  stack::Stack& stack = state->engine->stack();
-  const auto interface = state->engine->call([&] { return state->engine->add_link(std::move(*dressed)); });
+  const auto interface = state->engine->call([&] { return socket::configure(*state->engine, std::move(*dressed), *addressing); });
   if (!interface) return interface.error();
-  const auto added = state->engine->call([&] { return stack.add_address(*interface, addressing->ip, addressing->prefix, state->engine->now()); });
-  if (!added) return added.error();
-  if (addressing->gateway) {
-    const stack::Route route{.network = IpAddress::any(Family::ipv4), .prefix = 0, .gateway = *addressing->gateway, .interface = *interface};
-    const auto routed = state->engine->call([&] { return stack.add_route(route); });
-    if (!routed) return routed.error();
-  }
   if (state->capture || options.on_packet) {
-    stack.fates().observer = {
+    state->engine->stack().fates().observer = {
         [](void* self, std::span<const std::byte> bytes, Drop reason) { static_cast<State*>(self)->packet_dropped(bytes, reason); }, state.get()};
   }
   state->address = addressing->ip;
@@ -191,17 +131,10 @@ Result<std::unique_ptr<Host::State>> Host::State::create(HostOptions wanted, std
 }
 
 Result<Host> Host::open(std::string_view via, HostOptions options) {
-  if (!via.starts_with("tap:")) return Error{EINVAL, "a host is on a link: tap:NAME,ADDR/LEN[,gw=ADDR], for instance tap:gannet0,10.7.0.2/24"};
-  via.remove_prefix(4);
-  const std::size_t comma = via.find(',');
-  if (comma == std::string_view::npos)
-    return Error{EINVAL, "a TAP host needs a name and an address: tap:NAME,ADDR/LEN, for instance tap:gannet0,10.7.0.2/24"};
-  const std::string_view name = via.substr(0, comma);
-  auto state = State::create(std::move(options), via.substr(comma + 1), [&]() -> Result<std::unique_ptr<link::Link>> {
-    auto tap = link::TapLink::open(name, link::local_mac(random_number()));
-    if (!tap) return tap.error();
-    return std::unique_ptr<link::Link>(std::move(*tap));
-  });
+  const auto place = socket::parse_tap(via);
+  if (!place) return place.error();
+  const std::string_view addressing = via.substr(via.find(',') + 1);
+  auto state = State::create(std::move(options), addressing, [&] { return socket::open_tap(place->name); });
   if (!state) return state.error();
   return Host(std::move(*state));
 }

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import unittest
+from pathlib import Path
 
 import gannet
 from gannet import GANNET, PATIENCE, Command, events, run, skip
@@ -33,6 +34,17 @@ for line in sys.stdin:
     except OSError as error: value = errno.errorcode.get(error.errno, repr(error))
     print(repr(value), flush=True)
 """
+
+# The seed's pair: the calls that anybody's first UDP programs make. examples/echo_server.py HOST PORT; of port 0 the server prints which it got.
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+
+
+def echo_server(host="127.0.0.1", port=0):
+    return [PYTHON, "-B", str(EXAMPLES / "echo_server.py"), host, str(port)]
+
+
+def echo_client(host, port, patience=30):
+    return [PYTHON, "-B", str(EXAMPLES / "echo_client.py"), host, str(port), str(patience)]
 
 
 def status(via="none"):
@@ -107,6 +119,6 @@ def main():
     # A hub of this test's own, beside one that its user may have.
     os.environ["GANNET_SESSION"] = f"{os.path.basename(sys.argv[0])}-{os.getpid()}"
     tests = unittest.main(module="__main__", verbosity=1, exit=False)
-    for via in "none", "kernel":
+    for via in {"none", "kernel", *(each.via for each in Programs.__subclasses__())}:
         run("hub", "down", "--via", via)
     sys.exit(not tests.result.wasSuccessful())

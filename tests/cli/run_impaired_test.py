@@ -8,17 +8,8 @@ import tempfile
 import time
 
 from gannet import GANNET, PATIENCE, Command, events, run
-from programs import PYTHON, Programs, main, result_of, under
+from programs import PYTHON, Programs, echo_server, main, result_of, under
 
-SERVER = """
-import socket
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1], flush=True)
-    while True:
-        data, addr = s.recvfrom(1024)
-        s.sendto(data, addr)
-"""
 # Sends so many numbered datagrams, and prints those that came back.
 CLIENT = """
 import select, socket, sys
@@ -51,7 +42,7 @@ def losses(summary, way=None, place=None):
 
 class Impaired(Programs):
     def serve(self, *flags):
-        server = self.start(PYTHON, "-c", SERVER, flags=flags)
+        server = self.start(*echo_server(), flags=flags)
         return int(server.stdout.readline())
 
     def ask(self, port, count, *flags, silence=2):

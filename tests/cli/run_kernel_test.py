@@ -12,8 +12,7 @@ from pathlib import Path
 import gannet
 import programs
 from gannet import GANNET, PATIENCE, skip
-from programs import AGENT, PYTHON, Agent, Programs, result_of, status, under
-from run_test import ECHO_CLIENT, ECHO_SERVER, source
+from programs import AGENT, PYTHON, Agent, Programs, echo_client, echo_server, result_of, status, under
 
 LOCALHOST = "127.0.0.1"
 IP_TOS, IP_TTL, IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 1, 2, 8, 11, 12, 13
@@ -62,10 +61,8 @@ class Pairs(RunKernel):
     """The programs that the project began with, and nc."""
 
     def echo(self, start, prefix):
-        port = self.free_port()
-        server = start(PYTHON, "-c", source(ECHO_SERVER, port))
-        self.assertEqual(server.stdout.readline(), "ready\n")
-        self.assertEqual(result_of([*prefix, PYTHON, "-c", source(ECHO_CLIENT, port)]), (0, "Hello, UDP server!\n", ""))
+        port = start(*echo_server()).stdout.readline().strip()
+        self.assertEqual(result_of([*prefix, *echo_client("127.0.0.1", port)]), (0, "Hello, UDP server!\n", ""))
 
     def test_pythons_echo_inside(self):
         self.echo(self.start, under(via="kernel"))

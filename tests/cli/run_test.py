@@ -8,24 +8,8 @@ import subprocess
 import tempfile
 
 from gannet import GANNET, PATIENCE, Command, run
-from programs import PYTHON, Programs, main, result_of, under
+from programs import PYTHON, Programs, echo_client, echo_server, main, result_of, under
 
-ECHO_SERVER = """
-import socket
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.bind(("127.0.0.1", PORT))
-    print("ready", flush=True)
-    while True:
-        data, peer = s.recvfrom(1024)
-        s.sendto(data, peer)
-"""
-ECHO_CLIENT = """
-import socket
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.settimeout(30)
-    s.sendto(b"Hello, UDP server!", ("127.0.0.1", PORT))
-    print(s.recvfrom(1024)[0].decode())
-"""
 # Two sockets of one process; `wait` is each way of waiting in turn: nothing comes at first, then one datagram, then nothing again.
 WAITS = """
 import select, socket
@@ -140,15 +124,11 @@ print(attempt(e.sendto, b"x", nobody), attempt(e.connect, nobody))
 """
 
 
-def source(text, port=0):
-    return text.replace("PORT", str(port))
-
-
 class Run(Programs):
     def test_pythons_echo(self):
-        server = self.start(PYTHON, "-c", source(ECHO_SERVER, 65433))
-        self.assertEqual(server.stdout.readline(), "ready\n")
-        self.assertEqual(result_of(under(PYTHON, "-c", source(ECHO_CLIENT, 65433))), (0, "Hello, UDP server!\n", ""))
+        server = self.start(*echo_server(port=65433))
+        self.assertEqual(server.stdout.readline(), "65433\n")
+        self.assertEqual(result_of(under(*echo_client("127.0.0.1", 65433))), (0, "Hello, UDP server!\n", ""))
         self.assertEqual(self.carried(), (2, 2))
 
     def test_netcat(self):
@@ -217,7 +197,9 @@ except OSError as error: print(errno.errorcode[error.errno], flush=True)""")
 
 class Refusals(Command):
     def test_other_links(self):
-        self.refuses(["run", "--via", "tap:gnt0", "--", "true"], 2, "--via tap:gnt0", "kernel")
+        self.refuses(["run", "--via", "tap:gnt0", "--", "true"], 2, "--via tap:gnt0: ", "tap:NAME,ADDR/LEN")
+        self.refuses(["run", "--via", "ether", "--", "true"], 2, "--via takes kernel, none or tap:", "ether")
+        self.refuses(["stat", "--via", "tap:gnt0,10.7.0.2"], 2, "10.7.0.2/24")
         self.refuses(["hub", "sideways"], 2, "status or down")
 
     def test_programs_that_cannot_be_entered(self):
