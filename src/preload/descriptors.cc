@@ -23,6 +23,7 @@ int duplicated(int from, int to) {
   if (to < 0) return to;
   static_cast<void>(table.find_certain(from));
   table.duplicate(from, to);
+  if (from != to && !watches().is_empty() && table.is_ours()) watches().forget(to);
   return to;
 }
 
@@ -52,23 +53,22 @@ GANNET_INTERPOSED int dup2(int from, int to) noexcept { return duplicated(from, 
 GANNET_INTERPOSED int dup3(int from, int to, int flags) noexcept { return duplicated(from, real().dup3(from, to, flags)); }
 
 GANNET_INTERPOSED int close(int fd) {
-  table.remove(fd);
-  forget_epoll(fd);
+  about_to_close(fd);
   return real().close(fd);
 }
 
 GANNET_INTERPOSED int close_range(unsigned first, unsigned last, int flags) noexcept {
-  if ((static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) == 0) table.remove_range(first, last);
+  if ((static_cast<unsigned>(flags) & ~CLOSE_RANGE_UNSHARE) == 0) about_to_close_range(first, last);
   return real().close_range(first, last, flags);
 }
 
 GANNET_INTERPOSED void closefrom(int first) noexcept {
-  table.remove_range(static_cast<unsigned>(first < 0 ? 0 : first), ~0u);
+  about_to_close_range(static_cast<unsigned>(first < 0 ? 0 : first), ~0u);
   real().closefrom(first);
 }
 
 GANNET_INTERPOSED int fclose(FILE* stream) {
-  if (stream != nullptr) table.remove(fileno(stream));
+  if (stream != nullptr) about_to_close(fileno(stream));
   return real().fclose(stream);
 }
 

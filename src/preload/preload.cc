@@ -267,7 +267,7 @@ GANNET_INTERPOSED int ioctl(int fd, unsigned long request, ...) noexcept {
 static ssize_t read_stream(void* cookie, char* data, size_t size) { return read(number_of(cookie), data, size); }
 static ssize_t write_stream(void* cookie, const char* data, size_t size) { return std::max<ssize_t>(write(number_of(cookie), data, size), 0); }
 static int close_stream(void* cookie) {
-  table.remove(number_of(cookie));
+  about_to_close(number_of(cookie));
   return real().close(number_of(cookie));
 }
 
@@ -325,6 +325,8 @@ GANNET_INTERPOSED long syscall(long number, ...) noexcept {
       return call(::writev, a);
     case SYS_ioctl:
       return ::ioctl(static_cast<int>(a[0]), static_cast<unsigned long>(a[1]), a[2]);
+    case SYS_execve:
+      return call(::execve, a);
     default:
       if (long result = 0; wait_by_number(number, a, result) || descriptor_by_number(number, a, result)) return result;
       return real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "preload/real.h"
+#include "preload/wait.h"
 
 namespace gannet::preload {
 
@@ -15,23 +16,36 @@ constinit Table table;
 
 namespace {
 
-// Those that this program was started with.
-void adopt_inherited() {
+void for_each_open_descriptor(void (*action)(int fd)) {
   DIR* folder = ::opendir("/proc/self/fd");
   if (folder == nullptr) return;
   while (const dirent* entry = ::readdir(folder)) {
     int fd = -1;
     const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, fd).ptr == end) appeared(fd);
+    if (std::from_chars(entry->d_name, end, fd).ptr == end) action(fd);
   }
   ::closedir(folder);
+}
+
+// A call that looks at what it was told of epoll calls the table, and never the other way round.
+void before_fork() {
+  watches().before_fork();
+  table.before_fork();
+}
+void after_fork_in_parent() {
+  table.after_fork_in_parent();
+  watches().after_fork();
+}
+void after_fork_in_child() {
+  table.after_fork_in_child();
+  watches().after_fork();
 }
 
 __attribute__((constructor)) void start() {
   real();
   if (hub_address().name.empty()) return;
-  ::pthread_atfork([] { table.before_fork(); }, [] { table.after_fork_in_parent(); }, [] { table.after_fork_in_child(); });
-  adopt_inherited();
+  ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  for_each_open_descriptor(appeared);  // those that this program was started with
 }
 
 template <class Action>
@@ -74,6 +88,20 @@ void about_to_send(const msghdr& message) {
   for_each_descriptor(message, [](int fd) {
     if (auto socket = table.find_certain(fd)) static_cast<void>(socket->share(fd));
   });
+}
+
+void about_to_execute() {
+  if (table.has_unsettled()) for_each_open_descriptor([](int fd) { table.settle(fd); });
+}
+
+void about_to_close(int fd) {
+  table.remove(fd);
+  if (!watches().is_empty() && table.is_ours()) watches().forget(fd);
+}
+
+void about_to_close_range(unsigned first, unsigned last) {
+  table.remove_range(first, last);
+  if (!watches().is_empty() && table.is_ours()) watches().forget_range(first, last);
 }
 
 }  // namespace gannet::preload

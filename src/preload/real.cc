@@ -41,6 +41,15 @@ Real find_all() {
   find(real.closefrom, "closefrom");
   find(real.syscall, "syscall");
   find(real.fdopen, "fdopen");
+  find(real.execve, "execve");
+  find(real.execv, "execv");
+  find(real.execvp, "execvp");
+  find(real.execvpe, "execvpe");
+  find(real.fexecve, "fexecve");
+  find(real.posix_spawn, "posix_spawn");
+  find(real.posix_spawnp, "posix_spawnp");
+  find(real.system, "system");
+  find(real.popen, "popen");
   find(real.fclose, "fclose");
   find(real.close_range, "close_range");
   find(real.dup, "dup");

@@ -132,6 +132,23 @@ void Table::remove_range(unsigned first, unsigned last) {
   for (unsigned fd = first; highest >= 0 && fd <= std::min(last, static_cast<unsigned>(highest)); ++fd) remove(static_cast<int>(fd));
 }
 
+bool Table::has_unsettled() {
+  for (int fd = 0; fd <= highest_; ++fd) {
+    if (Use use = find(fd); use && use->is_unsettled()) return true;
+  }
+  return false;
+}
+
+void Table::settle(int fd) {
+  const std::uint64_t inode = socket_inode(fd);
+  for (int each = 0; inode != 0 && each <= highest_; ++each) {
+    Use use = find(each);
+    if (!use || use.entry_->inode != inode) continue;
+    static_cast<void>(use->settle(fd));
+    return;
+  }
+}
+
 template <class Action>
 void Table::for_each(Action action) {
   for (int fd = 0; fd <= highest_; ++fd) {

@@ -64,7 +64,14 @@ class Table {
   bool replace(int fd, int with);
   // Before `fd` is closed.
   void remove(int fd);
+  // False: nothing was ever in it, or this is a child of vfork(2).
+  [[nodiscard]] bool is_ours() const;
   void remove_range(unsigned first, unsigned last);
+
+  // Whether there are sockets of which this process knows what the hub does not; and makes it known of one. Its descriptor is the caller's, which may
+  // be a child of vfork(2), and have closed and duplicated what this table does not tell.
+  bool has_unsettled();
+  void settle(int fd);
 
   void before_fork();
   void after_fork_in_parent();
@@ -76,7 +83,6 @@ class Table {
   void release(Entry& entry);
   template <class Action>
   void for_each(Action action);  // socket; locked
-  [[nodiscard]] bool is_ours() const;
 
   std::atomic<Entry*> slots_[max_descriptors] = {};
   std::mutex mutex_;

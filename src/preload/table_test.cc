@@ -317,6 +317,35 @@ TEST_F(HubTables, ASocketLivesOnUnderAnotherNumber) {
   for (const int end : pipe) ::close(end);
 }
 
+// What was set on a socket that was not used yet, whoever gets it by whichever descriptor has.
+TEST_F(HubTables, TheHubIsToldWhatWasSetBeforeTheFirstUse) {
+  const Fd fd = open(), copy(::dup(fd.get()));  // by a child of vfork(2), say
+  const auto attach = [](int made) { return hub::open_socket(address(), made); };
+  ASSERT_TRUE(table.add(fd.get(), attach, Family::ipv4));
+  EXPECT_FALSE(table.has_unsettled());
+  const int on = 1;
+  ASSERT_TRUE(table.find(fd.get())->set_option(fd.get(), SOL_SOCKET, SO_BROADCAST, &on, sizeof on));
+  ASSERT_TRUE(table.find(fd.get())->set_option(fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on));
+  EXPECT_TRUE(table.has_unsettled());
+  table.settle(STDIN_FILENO);
+  EXPECT_TRUE(table.has_unsettled());
+  table.settle(copy.get());
+  EXPECT_FALSE(table.has_unsettled());
+
+  ASSERT_TRUE(table.add(copy.get(), attach, Family::ipv4));  // as another program knows it
+  for (const int each : {copy.get(), fd.get()}) {
+    using Pair = std::pair<int, int>;
+    for (const auto& [level, name] : {Pair{SOL_SOCKET, SO_BROADCAST}, Pair{IPPROTO_IP, IP_PKTINFO}}) {
+      int value = 0;
+      socklen_t size = sizeof value;
+      ASSERT_TRUE(table.find_certain(each)->get_option(each, level, name, &value, &size));
+      EXPECT_EQ(value, 1) << name;
+    }
+  }
+  table.remove(fd.get());
+  table.remove(copy.get());
+}
+
 // Parent and child have the same socket, each with a way of its own into it.
 TEST_F(HubTables, AForkedChildSendsAndReceivesToo) {
   const Fd shared = open_bound(7003), other = open_bound(7004);

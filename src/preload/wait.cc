@@ -6,13 +6,8 @@
 #include <sys/syscall.h>
 
 #include <array>
-#include <atomic>
-#include <cstdint>
 #include <cstdlib>
-#include <mutex>
-#include <shared_mutex>
 #include <span>
-#include <unordered_map>
 
 #include "preload/by_number.h"
 #include "preload/real.h"
@@ -21,52 +16,19 @@
 namespace gannet::preload {
 namespace {
 
-struct Watched {
-  int epoll;
-  std::uint64_t number;
-  friend bool operator==(const Watched&, const Watched&) = default;
-};
-struct WatchedHash {
-  std::size_t operator()(const Watched& watched) const { return watched.number * 0x9e3779b97f4a7c15 + static_cast<std::size_t>(watched.epoll); }
-};
-
-// Never destroyed: other destructors may still wait.
-struct Watches {
-  std::shared_mutex mutex;
-  std::unordered_map<Watched, int, WatchedHash> sockets;
-};
-Watches& watches() {
-  static auto* all = new Watches;
-  return *all;
-}
-std::atomic<bool> any_watched = false;
-
 // After a descriptor was put in, changed or taken out: `event` is null where it is out, and `ours` tells whether it is a socket of ours. A number
 // that now stands for another descriptor is no socket's any more.
 void note(int epoll, int fd, const epoll_event* event, bool ours) {
-  if (!ours && !any_watched.load(std::memory_order_acquire)) return;
-  Watches& all = watches();
-  const std::unique_lock guard(all.mutex);
-  if (ours) std::erase_if(all.sockets, [&](const auto& watched) { return watched.first.epoll == epoll && watched.second == fd; });
-  if (event == nullptr) return;
-  if (!ours) {
-    all.sockets.erase({epoll, event->data.u64});
-    return;
-  }
-  if (all.sockets.size() >= max_watched) return;
-  all.sockets[{epoll, event->data.u64}] = fd;
-  any_watched.store(true, std::memory_order_release);
+  if (!ours && event != nullptr) watches().remove_number(epoll, event->data.u64);
+  if (!ours) return;
+  event != nullptr ? watches().put(epoll, fd, event->data.u64) : watches().remove(epoll, fd);
 }
 
 void put_right(int epoll, std::span<epoll_event> events) {
-  if (!any_watched.load(std::memory_order_acquire)) return;
-  Watches& all = watches();
-  const std::shared_lock guard(all.mutex);
+  if (watches().is_empty()) return;
   for (epoll_event& event : events) {
     if ((event.events & EPOLLIN) == 0) continue;
-    const auto watched = all.sockets.find({epoll, event.data.u64});
-    if (watched == all.sockets.end()) continue;
-    if (auto socket = table.find(watched->second)) event.events = socket->shown_events(event.events);
+    if (auto socket = table.find(watches().find(epoll, event.data.u64))) event.events = socket->shown_events(event.events);
   }
 }
 
@@ -104,11 +66,10 @@ void prepare(int count, fd_set* set) {
 
 }  // namespace
 
-void forget_epoll(int fd) {
-  if (!any_watched.load(std::memory_order_acquire)) return;
-  Watches& all = watches();
-  const std::unique_lock guard(all.mutex);
-  std::erase_if(all.sockets, [&](const auto& watched) { return watched.first.epoll == fd || watched.second == fd; });
+// Never destroyed: other destructors may still wait.
+Watches& watches() {
+  static auto* all = new Watches;
+  return *all;
 }
 
 }  // namespace gannet::preload

@@ -89,19 +89,25 @@ Result<StackSocket*> PosixSocket::attached(int fd) {
     }
     return there;
   }
+  auto opened = open(fd);
+  if (!opened) return opened.error();
+  owned_ = std::move(*opened);
+  forked_ = false;
+  stack_.store(owned_.get(), std::memory_order_release);
+  return owned_.get();
+}
+
+Result<std::unique_ptr<StackSocket>> PosixSocket::open(int fd) {
   auto opened = attach_(fd);
   if (!opened) return opened.error().code == ECONNREFUSED ? Error{ENETDOWN, "no hub runs here any more"} : opened.error();
   for (std::size_t i = 0; i < early_.size(); ++i) {
     if (!early_[i]) continue;
     if (const auto done = (*opened)->set(static_cast<Option>(i), *early_[i]); !done) return done.error();
   }
-  owned_ = std::move(*opened);
-  forked_ = false;
   for (std::size_t i = 0; i < note_count; ++i) {
-    if (const std::uint64_t early = early_notes_[i]; early != 0) owned_->notes()[i] = early;
+    if (const std::uint64_t early = early_notes_[i]; early != 0) (*opened)->notes()[i] = early;
   }
-  stack_.store(owned_.get(), std::memory_order_release);
-  return owned_.get();
+  return opened;
 }
 
 // As Linux's datagram_poll().
@@ -125,6 +131,23 @@ Result<void> PosixSocket::share(int fd) {
   const auto stack = attached(fd);
   if (!stack) return stack.error();
   (*stack)->share();
+  return {};
+}
+
+bool PosixSocket::is_unsettled() {
+  const std::lock_guard guard(mutex_);
+  if (stack() != nullptr) return false;
+  return std::ranges::any_of(early_, [](const auto& each) { return each.has_value(); }) ||
+         std::ranges::any_of(early_notes_, [](const auto& each) { return each != 0; });
+}
+
+// What is opened here is not kept: whoever uses the socket next, here or there, gets rings of his own.
+Result<void> PosixSocket::settle(int fd) {
+  const std::lock_guard guard(mutex_);
+  if (stack() != nullptr) return {};
+  if (const auto opened = open(fd); !opened) return opened.error();
+  early_ = {};
+  for (auto& note : early_notes_) note = 0;
   return {};
 }
 

@@ -75,6 +75,9 @@ class PosixSocket {
   void move_to(int fd);
   // Another process is about to get the descriptor.
   Result<void> share(int fd);
+  // The same, where that process is another program in our place, or has our memory: what was set is the hub's to know from now on.
+  Result<void> settle(int fd);
+  [[nodiscard]] bool is_unsettled();
   void before_fork();
   void after_fork_in_parent();
   void after_fork_in_child();
@@ -82,6 +85,7 @@ class PosixSocket {
  private:
   struct Pieces;  // the bytes of a message, in one piece
   Result<StackSocket*> attached(int fd);
+  Result<std::unique_ptr<StackSocket>> open(int fd);  // with all that was set early; locked
   [[nodiscard]] StackSocket* stack() const { return stack_.load(std::memory_order_acquire); }
   Result<void> wait_readable(int fd, StackSocket& stack, int flags);
   static Result<void> wait_writable(int fd, StackSocket& stack, int flags);

@@ -2,7 +2,10 @@
 
 Each program prints what Linux does, and has to print the same on our stack, whose counters show that it carried the datagrams.
 """
-from programs import PYTHON, Programs, main, result_of, under
+import subprocess
+
+from gannet import run
+from programs import PYTHON, Programs, main, result_of, status, under
 
 PROLOGUE = """
 import array, ctypes, errno, fcntl, os, socket, struct, subprocess, sys, threading, time
@@ -103,6 +106,82 @@ if os.fork() == 0:  # exec by one that shares the socket with its parent
     os.execv(sys.executable, [sys.executable, "-c", EXECUTED + "import select; s = again(sys.argv[1]); print(select.select([s], [], [], 30)[0] != [], s.recv(100), flush=True)", str(s.fileno())])
 time.sleep(0.1); peer.sendto(b"who waits", s.getsockname()); os.wait()
 """
+EARLY = """
+def early():
+    s = udp(inheritable=True)
+    for level, name, value in (1, 6, 1), (0, 8, 1), (1, 8, 10000), (0, 1, 0x10), (1, 29, 1): s.setsockopt(level, name, value)  # SO_BROADCAST, IP_PKTINFO, SO_RCVBUF ..
+    return s
+SHOW = "s = again(sys.argv[1]); print([s.getsockopt(*o) for o in ((1, 6), (0, 8), (1, 8), (0, 1), (1, 29), (1, 7))], flush=True); s.sendto(b'by who got it', ('127.0.0.1', int(sys.argv[2])))"
+def shown(fd): return [sys.executable, "-c", EXECUTED + SHOW, str(fd), str(HOME[1])]
+s = early(); run(SHOW, s.fileno(), arguments=[str(HOME[1])]); print(heard(), s.getsockname()[1] != 0, s.getsockopt(1, 6))
+print(subprocess.run(shown(0), stdin=early(), capture_output=True, text=True).stdout, heard())
+s = early(); actions = [(os.POSIX_SPAWN_DUP2, s.fileno(), 77), (os.POSIX_SPAWN_CLOSE, s.fileno())]
+print(os.waitpid(os.posix_spawn(sys.executable, shown(77), os.environ, file_actions=actions), 0)[1], heard())
+s = early(); print(os.system("'%s' -c '%s' %d %d" % (sys.executable, (EXECUTED + SHOW).replace("'", '"'), s.fileno(), HOME[1])), heard())
+def in_child(execute):
+    sys.stdout.flush()
+    if os.fork() == 0: s = early(); execute(*[text.encode() for text in shown(s.fileno())]); os._exit(9)
+    print(os.wait()[1], heard())
+in_child(lambda *a: os.execv(a[0], a))
+in_child(lambda *a: C.execl(a[0], *a, None))
+in_child(lambda *a: C.execlp(a[0], *a, None))
+environment = (ctypes.c_char_p * (len(os.environ) + 1))(*[f"{k}={v}".encode() for k, v in os.environ.items()], None)
+in_child(lambda *a: C.execle(a[0], *a, None, environment))
+v = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); v.setsockopt(41, 67, 9); v.set_inheritable(True); run("s = again(sys.argv[1]); print(s.family, s.getsockopt(41, 67))", v.fileno())
+"""
+DAEMONS = """
+reader, writer = os.pipe()
+if os.fork() == 0:  # binds, forks, and ends: twice, as daemons do
+    s = bound(); os.write(writer, b"%d" % s.getsockname()[1])
+    for i in range(2):
+        if os.fork() != 0: os._exit(0)
+        os.setsid()
+    for i in range(2): data, who = s.recvfrom(100); s.sendto(data.upper(), who)
+    os._exit(0)
+port = int(os.read(reader, 10)); os.wait(); time.sleep(0.5)
+for i in range(2): peer.sendto(b"to a daemon", ("127.0.0.1", port)); print(heard())
+# A service of inetd's has its socket as descriptors 0 and 1.
+SERVE = "import os; s = again(%s); d, who = s.recvfrom(100); s.connect(who); os.write(%s, b'served ' + d)"
+s = bound(); peer.sendto(b"by inetd", s.getsockname()); print(subprocess.run([sys.executable, "-c", EXECUTED + SERVE % (0, 1)], stdin=s, stdout=s).returncode, heard())
+# Socket activation: from descriptor 3 on.
+ends = bound(), bound()
+for end in ends: peer.sendto(b"activation", end.getsockname())
+if os.fork() == 0:
+    for fd, copy in [(3 + i, os.dup(end.fileno())) for i, end in enumerate(ends)]: os.dup2(copy, fd)
+    os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid())); os.closerange(5, 100)
+    code = "import os; assert os.environ['LISTEN_PID'] == str(os.getpid())\\nfor fd in range(3, 3 + int(os.environ['LISTEN_FDS'])): s = again(fd); d, who = s.recvfrom(100); s.sendto(b'%d by ' % fd + d, who)"
+    os.execv(sys.executable, [sys.executable, "-c", EXECUTED + code])
+print(os.wait()[1], sorted([heard(), heard()]))
+"""
+WATCHED = """
+import select, signal
+IN, ERR = select.EPOLLIN, select.EPOLLERR
+free = bound(); nobody = free.getsockname(); free.close()
+e = select.epoll(); s = udp(); s.connect(nobody); e.register(s, IN)
+def refused(): s.send(b"x"); events = [event for _, event in e.poll(30)]; return events, attempt(s.recv, 10)
+print(refused(), subprocess.run(["/bin/true"]).returncode, refused())  # what its child closed, is not closed here
+r, w = os.pipe(); os.dup2(r, s.fileno()); e.register(s, IN); os.write(w, b"x"); print(e.poll(30) == [(s.fileno(), IN)])
+e.close(); stop = False
+def poll():
+    e = select.epoll(); s = bound(); e.register(s, IN)
+    while not stop:
+        t = bound(); e.register(t, IN | select.EPOLLET); t.sendto(b"x", s.getsockname()); e.poll(30); s.recv(10); t.close()
+threads = [threading.Thread(target=poll) for _ in range(3)]; [each.start() for each in threads]
+for i in range(20):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60); own = bound(); e = select.epoll(); e.register(own, IN); own.sendto(b"x", own.getsockname())
+        os._exit(0 if e.poll(30) == [(own.fileno(), IN)] and own.recv(10) == b"x" else 1)
+    print(os.waitpid(child, 0)[1])
+stop = True; [each.join() for each in threads]
+"""
+MANY = """
+def fill(most):
+    sockets = []; done = None
+    while done is None and len(sockets) < most: s = udp(); sockets.append(s); done = attempt(s.bind, ("127.0.0.1", 0))
+    return len(sockets), done
+print(*fill(900)); print(*fill(100))
+"""
 SENT = """
 a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 if os.fork() == 0:  # knows none of them
@@ -147,6 +226,27 @@ class Descriptors(Programs):
 
     def test_kept_by_exec(self):
         self.same(EXECUTION, 6)
+
+    def test_options_before_the_first_use_are_kept_by_exec(self):
+        self.same(EARLY, 8)
+
+    def test_of_daemons_and_services(self):
+        self.same(DAEMONS, 7)
+
+    def test_watched_while_others_fork(self):
+        self.same(WATCHED, 20)
+
+    def test_as_many_as_there_may_be_again_and_again(self):
+        """A hub with 400 descriptors keeps a quarter of them, and two for each socket."""
+        self.end(self.keeper)
+        self.assertEqual(run("hub", "down", "--via", self.via)[0], 0)
+        keeper = subprocess.Popen(["prlimit", "--nofile=400", *under("sleep", "600")])
+        self.addCleanup(self.end, keeper)
+        self.wait_until(lambda: run("hub", "status", "--via", self.via)[0] == 0)
+        code, output, complaint = result_of(under(PYTHON, "-c", PROLOGUE + MANY))
+        self.assertEqual((code, complaint), (0, ""))
+        self.assertRegex(output, r"^1[345]\d EMFILE\n100 None$")
+        self.wait_until(lambda: status()["sockets"] == 0)
 
     def test_sent_in_messages(self):
         self.same(SENT, 5)
