@@ -18,7 +18,8 @@ bool is_fault(Drop reason) {
   return reason == Drop::fault_loss || reason == Drop::fault_burst_loss || reason == Drop::fault_rate_queue_full || reason == Drop::fault_held_full;
 }
 
-std::string_view place_of_departure(Drop reason) { return is_fault(reason) ? "fault unit" : "own send queue"; }
+// The path that --mtu makes begins in the fault unit.
+std::string_view place_of_departure(Drop reason) { return is_fault(reason) || reason == Drop::ip_too_big ? "fault unit" : "own send queue"; }
 std::string_view place_of_arrival(Drop reason) { return is_fault(reason) ? "fault unit" : "own receive queue"; }
 std::string_view place_on_the_way(Drop reason) {
   if (is_fault(reason)) return "peer's fault unit";

@@ -15,6 +15,7 @@
 #include "cli/program.h"
 #include "cli/report.h"
 #include "cli/tap.h"
+#include "cli/values.h"
 #include "hub/program.h"
 
 namespace gannet::cli {
@@ -24,6 +25,7 @@ constexpr std::chrono::seconds last_datagrams{2};
 
 struct Plan {
   std::string via = "kernel";
+  std::uint32_t mtu = 0;
   bool summary = false;
   std::vector<std::string> program;
 };
@@ -56,7 +58,7 @@ hub::Program open_program(const Plan& plan, const Settings& settings) {
     if (plan.via.starts_with("tap:")) cannot_open_tap(plan.via, membership.error());
     fail("no hub", membership.error());
   }
-  hub::ProgramSetup setup{.in = settings.in, .out = settings.out};
+  hub::ProgramSetup setup{.in = settings.in, .out = settings.out, .mtu = plan.mtu};
   setup.capture = settings.capture.empty() ? 0 : 1;
   setup.report = plan.summary ? 1 : 0;
   auto program = hub::Program::open(membership->address, setup);
@@ -126,15 +128,22 @@ void add_run(CommandLine& line) {
   Settings& settings = command.settings();
   command.arguments("PROGRAM", "what to run, and its arguments: write -- before it", 1, 10000, plan->program);
   command.heading("Where");
-  command.text("--via", "LINK",
-               "what the programs reach: kernel (default), all that the machine does, and it them; none, each other only; "
-               "tap:NAME,ADDR/LEN[,gw=ADDR], what is behind a TAP device, on which they are a host of ours",
-               plan->via);
+  command.text("--via", "LINK", "what its datagrams reach: kernel (default), none, or tap:NAME,ADDR/LEN[,gw=ADDR]; see below", plan->via);
   add_fault_flags(command, "Faults of this program's datagrams, both ways (or one: --loss-in, --delay-out, ...)");
+  command.heading("Options");
+  command.value(
+      "--mtu", "BYTES", "send by a path of this MTU: larger packets that may not be fragmented are lost, and it is told: 1280",
+      [plan](std::string_view flag, std::string_view text) { plan->mtu = static_cast<std::uint32_t>(parse_number(flag, text, 68, 65535)); });
   command.text("--capture", "FILE", "write its datagrams to this pcapng file: process, socket, direction, why each died", settings.capture);
   command.flag("--summary", "tell at its end what it sent and received, and where each lost datagram died", plan->summary);
   command.flag("--json", "the summary, and what goes wrong, as JSON objects, a line each", settings.json);
   command.examples(R"(Any program that uses the C library's sockets, in whatever language; no root. Programs with the same --via see one another.
+  --via kernel  all that the machine reaches, which reaches them too
+  --via none    nothing else
+  --via tap:... what is behind a TAP device: there they are a host of ours, with an address of its own
+
+--mtu is of what the program sends. What may not be fragmented dies in front of it, and the sender has EMSGSIZE, as from a router; what may be passes
+whole. By default Linux's programs learn the MTU by the first one lost, and fragment from then on.
 
 Examples:
   gannet run -- python3 echo_server.py

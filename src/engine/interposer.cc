@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/senders.h"
+#include "wire/icmp4.h"
 #include "wire/ipv4.h"
 #include "wire/udp.h"
 
@@ -24,6 +25,7 @@ void count(Interposer::Drops& drops, Drop reason) { drops[static_cast<std::size_
 Result<std::unique_ptr<Interposer>> Interposer::create(const InterposerSetup& setup, Senders& senders, stack::Stack& stack) {
   if (const auto good = setup.in.check(); !good) return good.error();
   if (const auto good = setup.out.check(); !good) return good.error();
+  if (setup.mtu != 0 && (setup.mtu < least_mtu || setup.mtu > largest_packet)) return Error{EINVAL, "the MTU of a path is 68 to 65,535 bytes"};
   const std::size_t held = held_by(setup.in) + held_by(setup.out);
   auto pools = FramePools::create(std::max<std::size_t>(held, 1), std::clamp<std::size_t>(held, 1, large_held));
   if (!pools) return pools.error();
@@ -124,9 +126,33 @@ void Interposer::depart(stack::Endpoint& endpoint, const stack::SendRequest& req
   do {
     const auto one = payload.first(std::min(segment, payload.size()));
     out_.counters.taken.add();
-    if (impair(out_, about, one, now)) pass(out_, about, one, now);
+    if (!fits(endpoint, about, one)) {
+      drop(out_, about, one, Drop::ip_too_big, now);
+    } else if (impair(out_, about, one, now)) {
+      pass(out_, about, one, now);
+    }
     payload = payload.subspan(one.size());
   } while (!payload.empty());
+}
+
+// Who fragments what the path does not take (Linux's default) has to be told once; who forbids it, each time.
+bool Interposer::fits(stack::Endpoint& endpoint, const About& about, std::span<const std::byte> payload) {
+  if (setup_.mtu == 0 || headers_size + about.ip_options_size + payload.size() <= setup_.mtu) return true;
+  const auto kind = stack_.interfaces().kind_of(about.remote.ip, 0);
+  if (kind == stack::AddressKind::broadcast || kind == stack::AddressKind::multicast) return true;
+  const stack::Fragmentation wanted = endpoint.options.fragmentation;
+  if (!stack::always_sets_df(wanted) && (wanted != stack::Fragmentation::want || path_mtu(about.remote.ip) != 0)) return true;
+  if (told_mtu_.size() >= max_told) told_mtu_.clear();
+  told_mtu_.insert(about.remote.ip.number());
+  endpoint.report({.code = EMSGSIZE,
+                   .origin = SocketError::Origin::icmp,
+                   .type = static_cast<std::uint8_t>(wire::Icmp4Type::unreachable),
+                   .icmp_code = wire::unreachable_code::fragmentation_needed,
+                   .mtu = setup_.mtu,
+                   .peer = about.remote,
+                   .offender = about.local.ip},
+                  true, payload);
+  return false;
 }
 
 bool Interposer::impair(Side& side, const About& about, std::span<std::byte> payload, Time now) {

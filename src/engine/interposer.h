@@ -7,9 +7,11 @@
 // that came here is delivered, and one that was taken from a send ring and lost here was never made; what became of it is counted here, each way:
 //   taken + duplicates = passed + dropped + held
 // and of what passed on its way out, as far as it can be followed, in Counters::Course.
-// Owner: Interposers, of an engine, which calls all of it in its thread.  Allocates: at its creation, and in attach(). Bounds:
-// Impairment::held_packets in each direction (Drop::fault_held_full); what is held lies in frames of its own (Drop::no_frame), so that who delays
-// much takes nothing from others.
+// A path of a given MTU begins in front of the program, as far as it sends: there the fault unit is the router that loses what is too large and not
+// to be fragmented, and says so (RFC 1191; Drop::ip_too_big). What may be fragmented passes as it is, and so do groups and broadcasts. Owner:
+// Interposers, of an engine, which calls all of it in its thread.  Allocates: at its creation, and in attach(). Bounds: max_told destinations whose
+// path's MTU the program has been told, behind which it is told all again; Impairment::held_packets in each direction (Drop::fault_held_full); what
+// is held lies in frames of its own (Drop::no_frame), so that who delays much takes nothing from others.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -20,6 +22,7 @@
 #include <span>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <gannet/impairment.h>
 #include <gannet/result.h>
@@ -41,6 +44,7 @@ class Senders;
 
 struct InterposerSetup {
   Impairment in, out;
+  std::uint32_t mtu = 0;                // of the path by which it sends, bytes of IP packet; 0: as the host has it
   link::Capture* capture = nullptr;     // outlives the interposer, or its stop_capture()
   std::uint32_t capture_interface = 0;  // without Ethernet headers
   std::uint32_t capture_lost = 0;       // likewise: for what was lost after it had passed
@@ -55,6 +59,9 @@ struct Owner {
 
 class Interposer {
  public:
+  static constexpr std::uint32_t least_mtu = 68;  // RFC 791
+  static constexpr std::size_t max_told = 1024;
+
   using Drops = std::array<Counter, drop_count>;
   struct Counters {
     struct Way {
@@ -71,7 +78,7 @@ class Interposer {
     Counter to_groups;  // and to broadcast addresses: who loses those cannot be told
   };
 
-  // EINVAL when an impairment is out of its range; ENOMEM.
+  // EINVAL when an impairment or the MTU is out of its range; ENOMEM.
   static Result<std::unique_ptr<Interposer>> create(const InterposerSetup& setup, Senders& senders, stack::Stack& stack);
   ~Interposer();
   Interposer(const Interposer&) = delete;
@@ -93,6 +100,8 @@ class Interposer {
   // A datagram that had passed was lost in this host: `packet` begins with its IP header.
   void lost(const IpAddress& dst, std::span<const std::byte> packet, Drop reason, Time now);
   void stop_capture() { setup_.capture = nullptr; }
+  // What the program has been told that the path there carries; 0: nothing.
+  [[nodiscard]] std::uint32_t path_mtu(const IpAddress& dst) const { return told_mtu_.contains(dst.number()) ? setup_.mtu : 0; }
 
   [[nodiscard]] const Counters& counters() const { return counters_; }
   [[nodiscard]] std::size_t held(link::Direction direction) const { return direction == link::Direction::in ? in_.held.size() : out_.held.size(); }
@@ -137,6 +146,8 @@ class Interposer {
 
   [[nodiscard]] About describe(const stack::Endpoint& endpoint, const stack::SendRequest& request) const;
 
+  // Whether the path takes it. If not, the sender is told.
+  bool fits(stack::Endpoint& endpoint, const About& about, std::span<const std::byte> payload);
   // Whether the datagram goes on now. What is to be held is held, copies too; what is to be corrupted is, in place.
   bool impair(Side& side, const About& about, std::span<std::byte> payload, Time now);
   void hold(Side& side, const About& about, std::span<const std::byte> payload, Time release, Time now);
@@ -153,6 +164,7 @@ class Interposer {
   Senders& senders_;
   stack::Stack& stack_;
   link::FlowTable flows_;
+  std::unordered_set<std::uint32_t> told_mtu_;  // to whose addresses the path's MTU is known to the program
   Counters counters_;
   Side in_, out_;
   std::unordered_map<std::uint32_t, Attached> endpoints_;  // by id

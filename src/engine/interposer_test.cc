@@ -102,6 +102,36 @@ struct InterposerTest : testing::Test {
   }
 };
 
+TEST_F(InterposerTest, IsAPathOfAnMtu) {
+  interposer = Interposer::create({.in = {}, .out = {}, .mtu = 100}, senders, stack).value();
+  ASSERT_TRUE(interposer->attach(*first).has_value());
+  first->options.receive_errors = true;
+  const std::string fits(72, 'x'), large(73, 'y');
+  // Linux's default: lost and told once, then fragmented.
+  for (const auto& text : {fits, large, large}) send(*first_app, server_address, text);
+  step();
+  EXPECT_EQ(receive_all(*second_app), (std::vector<std::string>{fits, large}));
+  EXPECT_EQ(dropped(Drop::ip_too_big), 1u);
+  EXPECT_EQ(interposer->path_mtu(server_address.ip), 100u);
+  EXPECT_EQ(interposer->path_mtu(IpAddress::ipv4(127, 0, 0, 2)), 0u);
+  EXPECT_EQ(first_app->take_error(), EMSGSIZE);
+  // Who never lets it be fragmented is told each time; who always does, never.
+  first->options.fragmentation = stack::Fragmentation::probe;
+  for (int i = 0; i < 2; ++i) send(*first_app, server_address, large);
+  step();
+  EXPECT_EQ(dropped(Drop::ip_too_big), 3u);
+  first->options.fragmentation = stack::Fragmentation::never_df;
+  send(*first_app, {IpAddress::ipv4(127, 0, 0, 2), server_address.port}, large);
+  step();
+  EXPECT_EQ(receive_all(*second_app), std::vector<std::string>{large});
+  expect_conservation();
+}
+
+TEST_F(InterposerTest, RefusesAnImpossibleMtu) {
+  for (const std::uint32_t mtu : {1u, 67u, 65536u})
+    EXPECT_EQ(Interposer::create({.in = {}, .out = {}, .mtu = mtu}, senders, stack).error().code, EINVAL) << mtu;
+}
+
 TEST_F(InterposerTest, IsNotNoticedWhereItDoesNothing) {
   interpose({}, {});
   send(*first_app, server_address, "there");

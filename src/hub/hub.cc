@@ -474,6 +474,10 @@ Result<socket::ControlAnswer> Hub::control(Tenant& tenant, const socket::Control
   if (const auto may = accounts_.may_add(tenant.process, {.memberships = joins ? 1u : 0u}); !may) return may.error();
   const std::uint64_t receive_limit = endpoint.receive_limit(), send_limit = endpoint.send_limit();
   auto answer = socket::carry_out(*engine_, endpoint, request);
+  if (answer && request.kind == Kind::get && request.option == Option::mtu) {
+    const auto told = static_cast<std::int32_t>(programs_.path_mtu(tenant.program, endpoint.peer.ip));
+    if (told != 0) answer->value = std::min(answer->value, told);
+  }
   settle(tenant);
   if (const auto may = accounts_.may_add(tenant.process, {}); !may) {  // larger buffers
     endpoint.set_receive_limit(receive_limit);

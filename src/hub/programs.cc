@@ -34,7 +34,7 @@ Result<void> Programs::open(const ProgramKey& key, const ProgramSetup& wanted) {
   if (all_.size() == max_programs) return Error{ENOBUFS, "the hub has as many programs as it can"};
   Program program;
   if (!wanted.is_none()) {
-    engine::InterposerSetup setup{.in = wanted.in, .out = wanted.out};
+    engine::InterposerSetup setup{.in = wanted.in, .out = wanted.out, .mtu = wanted.mtu};
     for (Impairment* impairment : {&setup.in, &setup.out}) impairment->held_packets = std::min(impairment->held_packets, max_held_packets);
     if (wanted.capture != 0) {
       if (const auto recorded = record(program, setup); !recorded) return recorded;
@@ -105,6 +105,11 @@ void Programs::sweep() {
     engine_.interposers().remove(*program.interposer);
     return true;
   });
+}
+
+std::uint32_t Programs::path_mtu(const ProgramKey& key, const IpAddress& dst) const {
+  const auto found = all_.find(key);
+  return found != all_.end() && found->second.interposer != nullptr ? found->second.interposer->path_mtu(dst) : 0;
 }
 
 Result<ProgramReport> Programs::report(const ProgramKey& key) const {

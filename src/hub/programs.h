@@ -41,6 +41,8 @@ class Programs {
   // The `gannet run` is gone.
   void leave(const ProgramKey& key);
 
+  // What the program has been told that the path there carries; 0: nothing.
+  [[nodiscard]] std::uint32_t path_mtu(const ProgramKey& key, const IpAddress& dst) const;
   Result<ProgramReport> report(const ProgramKey& key) const;
   Result<void> end_capture(const ProgramKey& key);
 

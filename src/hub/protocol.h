@@ -44,10 +44,11 @@ using ProcessName = std::array<char, 16>;
 // How what a program sends and receives is treated (engine/interposer.h).
 struct ProgramSetup {
   Impairment in{}, out{};
+  std::uint32_t mtu = 0;      // of the path that it sends by; 0: as the host has it
   std::uint32_t capture = 0;  // 1: the reply brings the capture's memory (hub/capture_memory.h)
   std::uint32_t report = 0;   // 1: its datagrams are counted and followed
 
-  [[nodiscard]] bool is_none() const { return in.is_none() && out.is_none() && capture == 0 && report == 0; }
+  [[nodiscard]] bool is_none() const { return in.is_none() && out.is_none() && mtu == 0 && capture == 0 && report == 0; }
 };
 
 struct Request {

@@ -35,6 +35,28 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     print(asked, time.monotonic() - begun)
 """
 
+# On a path of 1000 bytes: what each way of IP_MTU_DISCOVER sees, as the program tells it.
+MTU_CLIENT = """
+import errno, select, socket, struct, sys, time
+IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 10, 11, 14
+def attempt(call, *args):
+    try: return call(*args)
+    except OSError as error: return errno.errorcode[error.errno]
+def U(discover, recverr=0):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30)
+    s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
+    s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, recverr)
+    s.connect(("127.0.0.1", int(sys.argv[1])))
+    return s
+mtu = lambda s: s.getsockopt(socket.IPPROTO_IP, IP_MTU)
+off = U(0); off.send(bytes(973)); print("off", len(off.recv(2000)), mtu(off) > 1000)
+do = U(2, 1); do.send(bytes(972)); print("do", len(do.recv(2000)))
+do.send(b"A" * 973); print(select.select([do], [], [], 30)[0] == [do], attempt(do.send, b"x"), mtu(do))
+data, control, flags, peer = do.recvmsg(2000, 200, socket.MSG_ERRQUEUE)
+print(len(data) > 500, [struct.unpack("IBBBBII", c[2][:16]) for c in control] == [(errno.EMSGSIZE, 2, 3, 4, 0, 1000, 0)], peer[1] == int(sys.argv[1]))
+want = U(1); want.send(bytes(973)); print("want", len(want.recv(2000)))
+"""
+
 
 def losses(summary, way=None, place=None):
     return sum(each["datagrams"] for each in summary["losses"] if way in (None, each["way"]) and place in (None, each["place"]))
@@ -101,11 +123,34 @@ print(s.getsockname()[1], flush=True); time.sleep(600)""")
             _, summary = self.ask(probe.getsockname()[1], 1, silence=0.2)
         self.assertEqual([(each["place"], each["reason"]) for each in summary["losses"]], [("network", "udp_no_socket")])
 
+    def test_one_dies_in_its_own_send_queue(self):
+        """A broadcast that is held for its delay, and no longer allowed when that is over."""
+        program = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.sendto(b"x", ("127.255.255.255", 9)); s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0); time.sleep(2)"""
+        code, output, complaint = result_of(under(PYTHON, "-c", program, flags=("--delay-out", "1s", "--summary", "--json")))
+        self.assertEqual((code, complaint), (0, ""))
+        (summary,) = events(output, "program")
+        self.assertEqual([(each["way"], each["place"], each["reason"], each["datagrams"]) for each in summary["losses"]],
+                         [("out", "own send queue", "send_refused", 1)])
+
     def test_the_summary_for_people(self):
         port = self.serve()
         code, output, complaint = result_of(under(PYTHON, "-c", CLIENT, str(port), "5", "0.2", flags=("--summary", "--loss-out", "100%")))
         self.assertEqual((code, output), (0, ""))
         self.assertRegex(complaint, r"\A-- sent 5: 0 delivered on this host; received 0\n-- lost +5 out fault unit +fault_loss: .*\(--loss\)\n\Z")
+
+    def test_a_path_of_an_mtu(self):
+        port = self.serve()
+        program = [PYTHON, "-c", MTU_CLIENT, str(port)]
+        code, output, complaint = result_of(under(*program, flags=("--mtu", "1000", "--summary", "--json")))
+        self.assertEqual((code, complaint), (0, ""), output)
+        *said, summary = output.splitlines()
+        self.assertEqual(said, ["off 973 True", "do 972", "True EMSGSIZE 1000", "True True True", "want 973"])
+        (summary,) = events(summary, "program")
+        self.assertEqual([(each["place"], each["reason"], each["datagrams"]) for each in summary["losses"]], [("fault unit", "ip_too_big", 1)])
 
     def test_last_words(self):
         """What is delayed is delivered although the program that sent it is gone."""
@@ -138,9 +183,9 @@ print(s.getsockname()[1], flush=True); print(s.recv(100).decode(), flush=True)""
             self.assertEqual(sum(packet["direction"] == "in" for packet in packets), len(answers))
             self.assertEqual(sum(packet["comment"].startswith("dropped: fault_loss") for packet in packets), lost)
             if shutil.which("tshark"):
-                done = subprocess.run(["tshark", "-n", "-r", path, "-T", "fields", "-e", "udp.checksum.status"], capture_output=True, text=True,
+                done = subprocess.run(["tshark", "-n", "-r", path, "-T", "fields", "-e", "frame.comment"], capture_output=True, text=True,
                                       timeout=PATIENCE, check=False)
-                self.assertEqual(len(done.stdout.splitlines()), len(packets), done.stderr)
+                self.assertEqual(done.stdout.splitlines(), [packet["comment"] for packet in packets], done.stderr)
 
     def test_a_capture_with_no_room(self):
         """The program runs on, and ends as it would; that its capture is not whole is told."""
@@ -178,6 +223,7 @@ class Refusals(Command):
         self.refuses(["run", "--loss", "120%", "--", "true"], 2, "--loss takes")
         self.refuses(["run", "--burst", "1%,0", "--", "true"], 2, "a burst of losses that never ends")
         self.refuses(["run", "--via", "none", "--capture", "/nowhere/at/all", "--", "true"], 1, "cannot write /nowhere/at/all")
+        self.refuses(["run", "--mtu", "67", "--", "true"], 2, "--mtu takes a whole number from 68 to 65535")
         self.refuses(["run", "ls", "--color"], 2, "no option --color", "write -- before PROGRAM")
 
 
