@@ -367,7 +367,10 @@ Result<std::uint32_t> Engine::add_link(std::unique_ptr<link::Link> link) {
   const auto interface =
       stack_->add_interface({.name = caps.name, .mac = caps.mac, .mtu = static_cast<std::uint32_t>(caps.mtu), .ethernet = caps.ethernet});
   if (!interface) return interface.error();
-  if (const auto added = add_link(std::move(link), *interface); !added) return added.error();
+  if (const auto added = add_link(std::move(link), *interface); !added) {
+    static_cast<void>(stack_->remove_interface(*interface));
+    return added.error();
+  }
   return *interface;
 }
 

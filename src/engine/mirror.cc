@@ -185,7 +185,7 @@ void Reconciliation::remove_addresses() {
   for (const KernelAddress& address : present) {
     const bool ours = address.interface == stack::loopback_index && address.ip == IpAddress::ipv4(127, 0, 0, 1);
     if (ours || std::ranges::find(wanted_.addresses, address) != wanted_.addresses.end()) continue;
-    static_cast<void>(stack_.remove_address(address.interface, address.ip));
+    static_cast<void>(stack_.remove_address(address.interface, address.ip, engine_.now()));
   }
 }
 
@@ -208,7 +208,11 @@ void Reconciliation::set_interface(const KernelInterface& interface) {
   }
   if (engine_.link(interface.index) == nullptr) {
     auto face = hooks_.open_face(interface.index, interface.name, mtu);
-    if (face) static_cast<void>(engine_.add_link(std::move(*face), interface.index));
+    // Without a way out it would be a hole: it is not there, and omitted (Omitted).
+    if (!face || !engine_.add_link(std::move(*face), interface.index)) {
+      if (interface.index != stack::loopback_index) static_cast<void>(stack_.remove_interface(interface.index));
+      return;
+    }
   }
   const stack::Interface& present = *stack_.interfaces().find(interface.index);
   if (present.is_loopback()) return;

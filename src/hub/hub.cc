@@ -221,7 +221,7 @@ void Hub::accept() {
     // Strangers have a quarter of the places, and for a shorter time: so they cannot keep the others out.
     const auto strangers = static_cast<std::size_t>(std::ranges::count(visitors_, true, &Visitor::is_stranger));
     if (is_stranger && strangers >= max_visitors_ / 4) {
-      static_cast<void>(send(fd.get(), refusal({EAGAIN}), {}));
+      static_cast<void>(send(fd.get(), refusal({ENOBUFS}), {}));
       continue;
     }
     if (visitors_.size() >= max_visitors_) show_one_out();
@@ -237,7 +237,7 @@ void Hub::show_one_out() {
   for (const Visitor& visitor : visitors_) ++count[visitor.process];
   const auto most = std::ranges::max_element(count, {}, [](const auto& each) { return each.second; })->first;
   const auto oldest = std::ranges::find(visitors_, most, &Visitor::process);
-  static_cast<void>(send(oldest->fd.get(), refusal({EAGAIN}), {}));
+  static_cast<void>(send(oldest->fd.get(), refusal({ENOBUFS}), {}));
   visitors_.erase(oldest);
 }
 

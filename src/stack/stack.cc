@@ -44,9 +44,11 @@ Result<void> Stack::add_address(std::uint32_t interface, const IpAddress& ip, st
   return {};
 }
 
-Result<void> Stack::remove_address(std::uint32_t interface, const IpAddress& ip) {
+Result<void> Stack::remove_address(std::uint32_t interface, const IpAddress& ip, Time now) {
   arp_.release(interface, ip);
-  return interfaces_.remove_address(interface, ip);
+  if (auto removed = interfaces_.remove_address(interface, ip); !removed) return removed;
+  multicast_.refresh(now);
+  return {};
 }
 
 Result<void> Stack::add_route(const Route& route) {

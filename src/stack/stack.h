@@ -52,7 +52,7 @@ class Stack {
   Result<void> set_up(std::uint32_t interface, bool up, Time now);
   // Gives an interface an address and its network. It is announced by ARP, and claimed first where Config::arp_probe says so.
   Result<void> add_address(std::uint32_t interface, const IpAddress& ip, std::uint8_t prefix, Time now);
-  Result<void> remove_address(std::uint32_t interface, const IpAddress& ip);
+  Result<void> remove_address(std::uint32_t interface, const IpAddress& ip, Time now);
   Result<void> add_route(const Route& route);
   Result<void> remove_route(const Route& route) { return routes_.remove(route); }
 
