@@ -116,7 +116,10 @@ void Bell::put_token(stack::Endpoint& endpoint) {
   if (send(fd_.get(), &token, sizeof token, flags) == 1) {
     endpoint.memory()->control().bell.tokens.fetch_add(1, std::memory_order_release);
   } else if (errno == EPIPE || errno == ECONNRESET) {
-    hung_up_ = true;
+    // Or the program has shut it for reading, and still holds it.
+    std::byte byte{};
+    const ssize_t count = recv(fd_.get(), &byte, sizeof byte, flags | MSG_PEEK);
+    hung_up_ = count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
   }
 }
 
@@ -195,24 +198,25 @@ void BellClient::received(bool emptied) {
     control().tokens.store(1, std::memory_order_relaxed);
     take_tokens(tokens - 1);
   }
-  if (owes || surplus) ask_if_needed();
+  if (owes || surplus) ask_if_needed(false);
 }
 
-// Takes the tokens of an empty ring.
-void BellClient::silence() {
+// Takes the tokens of an empty ring. Who polls is shown an error in the queue; a call that sleeps does not wake for it.
+void BellClient::silence(bool for_queued_errors) {
   stack::BellControl& bell = control();
   bell.epoch.fetch_add(0, std::memory_order_acq_rel);
   // A token that comes after this wakes a call in wait() for nothing, which silences it; but it would stay readable for who polls.
   if ((bell.listeners.load(std::memory_order_acquire) & stack::bell_watched) != 0) await_ring();
   bell.tokens.store(0, std::memory_order_relaxed);
   take_tokens(UINT32_MAX);
-  ask_if_needed();
+  ask_if_needed(for_queued_errors);
 }
 
 // After tokens were taken. See Bell::ring(): this is the other side of it. Who comes to wait() later looks by himself.
-void BellClient::ask_if_needed() {
+void BellClient::ask_if_needed(bool for_queued_errors) {
   control().epoch.fetch_add(0, std::memory_order_acq_rel);
-  if (!client_.has_news() || control().listeners.load(std::memory_order_acquire) == 0) return;
+  const bool has_something = client_.has_news() || (for_queued_errors && client_.has_queued_error());
+  if (!has_something || control().listeners.load(std::memory_order_acquire) == 0) return;
   std::byte token{};
   if (recv(fd_, &token, sizeof token, flags | MSG_PEEK) < 0 && errno == EAGAIN) request(stack::bell_request_token);
 }
@@ -241,13 +245,13 @@ int BellClient::wait(int fd) {
       bell.tokens.fetch_sub(1, std::memory_order_relaxed);
       owes_token_.store(true, std::memory_order_relaxed);
     }
-    if (count == 0) errno = EPIPE;
-    if (count <= 0) notice_death();
-    if (count < 0 && !is_hung_up()) code = errno;
+    if (count < 0) code = errno;
+    if (count <= 0) notice_death(count);
+    if (is_hung_up()) code = 0;
   }
   bell.listeners.fetch_sub(1, std::memory_order_acq_rel);
   // A token without a datagram would end the next sleep too.
-  if (code == 0 && !is_hung_up() && !client_.has_news()) silence();
+  if (code == 0 && !is_hung_up() && !client_.has_news()) silence(false);
   return code;
 }
 
@@ -269,8 +273,7 @@ void BellClient::take_tokens(std::uint32_t most) {
   std::array<std::byte, 512> tokens;
   while (most != 0) {
     const ssize_t count = recv(fd_, tokens.data(), std::min<std::size_t>(tokens.size(), most), flags);
-    if (count == 0) errno = EPIPE;
-    if (count <= 0) return notice_death();
+    if (count <= 0) return notice_death(count);
     if (static_cast<std::size_t>(count) < tokens.size()) return;
     most -= static_cast<std::uint32_t>(count);
   }
@@ -281,12 +284,13 @@ void BellClient::request(std::uint32_t what) {
   // Each request is a byte of its own: one that is left out because another is under way would be lost with a process killed between the two steps.
   // Where the socket is full, the engine has an event to handle yet, and will see the request then.
   constexpr std::byte look{1};
-  if (send(fd_, &look, sizeof look, flags) < 0) notice_death();
+  if (send(fd_, &look, sizeof look, flags) < 0) notice_death(-1);
 }
 
-// A dead engine closes nothing in the memory that it shared: whoever learns of its death does.
-void BellClient::notice_death() {
-  if (errno != EPIPE && errno != ECONNRESET) return;
+// A dead engine closes nothing in the memory that it shared: whoever learns of its death does. The end of what can be read is no death where a
+// process of ours has shut the descriptor for reading.
+void BellClient::notice_death(ssize_t result) {
+  if (result == 0 ? (client_.shut() & stack::shut_receive) != 0 : errno != EPIPE && errno != ECONNRESET) return;
   hung_up_.store(true, std::memory_order_relaxed);
   std::uint32_t open = 0;
   client_.control().closed.compare_exchange_strong(open, stack::closed_by_death, std::memory_order_acq_rel);
@@ -295,8 +299,7 @@ void BellClient::notice_death() {
 bool BellClient::look_for_death() {
   std::byte token{};
   const ssize_t count = recv(fd_, &token, sizeof token, flags | MSG_PEEK);
-  if (count == 0) errno = EPIPE;
-  if (count <= 0) notice_death();
+  if (count <= 0) notice_death(count);
   return is_hung_up();
 }
 
@@ -304,7 +307,7 @@ void BellClient::plug() {
   stack::BellControl& bell = client_.control().bell;
   if (bell.plugged.exchange(1, std::memory_order_acq_rel) == 0) {
     // The engine looks for space when it comes, so nobody waits for space that is there.
-    if (send(fd_, plug_bytes.data(), plug_bytes.size(), flags) < 0) notice_death();
+    if (send(fd_, plug_bytes.data(), plug_bytes.size(), flags) < 0) notice_death(-1);
   }
 }
 

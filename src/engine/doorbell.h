@@ -9,6 +9,8 @@
 // its thread. wait_readable(), wait_writable() and BellClient: the application, any threads. The other side's words are not trusted: they can make a
 // bell ring too often or too seldom, for this socket alone.
 #pragma once
+#include <sys/types.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -120,12 +122,12 @@ class BellClient {
 
  private:
   [[nodiscard]] stack::BellControl& control() const { return client_.control().bell; }
-  void silence();
-  void ask_if_needed();
+  void silence(bool for_queued_errors = true);
+  void ask_if_needed(bool for_queued_errors);
   void take_tokens(std::uint32_t most);
   void await_ring();
   void request(std::uint32_t what);
-  void notice_death();  // after a call that failed
+  void notice_death(ssize_t result);  // of a call that failed (-1), or read the end (0)
 
   stack::EndpointClient& client_;
   std::atomic<int> fd_;

@@ -83,6 +83,7 @@ bool HostPage::publish(stack::Stack& stack) {
 void HostPage::write(stack::Stack& stack) {
   count_ = 0;
   for (const auto& interface : stack.interfaces().all()) {
+    append({{}, 0, HostEntry::Kind::interface, interface->index(), interface->mtu(), 0});
     for (const stack::InterfaceAddress& address : interface->addresses()) {
       if (!address.usable) continue;
       const auto bits = static_cast<std::uint8_t>(address.ip.size() * 8);
@@ -195,6 +196,19 @@ IpAddress HostView::address_of(std::uint32_t interface) const {
   return found.value_or(IpAddress{});
 }
 
+bool HostView::has_interface(std::uint32_t interface) const {
+  const auto found = read([&]() -> std::optional<bool> {
+    const std::uint64_t count = page_.count.load(std::memory_order_acquire);
+    if (count > HostPage::max_entries) return std::nullopt;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const HostEntry entry = this->entry(i);
+      if (entry.kind == HostEntry::Kind::interface && entry.interface == interface) return true;
+    }
+    return false;
+  });
+  return found.value_or(true);
+}
+
 // As IpLayer::find_path() decides, in its order: our own address, a broadcast address, then the longest prefix.
 std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std::uint32_t interface, std::uint64_t count) const {
   if (dst.is_any()) return std::nullopt;
@@ -212,7 +226,7 @@ std::optional<HostView::Destination> HostView::look_up(const IpAddress& dst, std
       if (contains(entry, dst)) return Destination{true, stack::PathKind::local, stack::loopback_mtu};
       continue;
     }
-    if (interface != 0 && entry.interface != interface) continue;
+    if (entry.kind == HostEntry::Kind::interface || (interface != 0 && entry.interface != interface)) continue;
     if (!has_interface) first_mtu = entry.mtu;
     has_interface = true;
     if (!contains(entry, dst)) continue;
@@ -231,6 +245,7 @@ Result<void> check_send(const HostView& host, const SendCheck& send) {
   if (send.to.port == 0) return Error{EINVAL, "the port to send to is 0"};
   const std::size_t datagram = send.segment_size != 0 && send.segment_size < send.payload_size ? send.segment_size : send.payload_size;
   if (send.ip_options_size + datagram > largest_payload) return Error{EMSGSIZE, "larger than a datagram can be: 65,507 bytes over IPv4"};
+  if (send.interface != 0 && !host.has_interface(send.interface)) return Error{ENODEV, "no interface has this index"};
   const auto destination = host.find(send.to.ip, send.interface);
   if (!destination) return {};
   if (!destination->reachable) return Error{ENETUNREACH, "no route to the destination"};

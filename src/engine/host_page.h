@@ -28,7 +28,7 @@ namespace gannet::engine {
 
 // A range of addresses, and what a datagram to it meets.
 struct HostEntry {
-  enum class Kind : std::uint32_t { own, broadcast, network, route };
+  enum class Kind : std::uint32_t { own, broadcast, network, route, interface };  // interface: there is one of this index
   IpAddress network;
   std::uint8_t prefix = 0;
   Kind kind = Kind::network;
@@ -95,6 +95,8 @@ class HostView {
   // The interface that has this address of ours; 0: none. And an address that it has; 0.0.0.0: none.
   [[nodiscard]] std::uint32_t interface_of(const IpAddress& own) const;
   [[nodiscard]] IpAddress address_of(std::uint32_t interface) const;
+  // Whether there is an interface with this index; also where the page does not tell.
+  [[nodiscard]] bool has_interface(std::uint32_t interface) const;
   // The engine is gone, which has a process to itself.
   [[nodiscard]] bool is_orphaned() const { return DeathMark::is_dead(page_.owner); }
   [[nodiscard]] std::uint64_t generation() const { return page_.generation.load(std::memory_order_acquire); }
@@ -110,7 +112,7 @@ class HostView {
 };
 
 // What Linux would refuse at once: EINVAL (port 0), EMSGSIZE (larger than a datagram can be, or than the interface or the path takes where nothing is
-// to be fragmented), ENETUNREACH, EACCES (broadcast without the option).
+// to be fragmented), ENODEV (no such interface), ENETUNREACH, EACCES (broadcast without the option).
 struct SendCheck {
   Address to;
   std::size_t payload_size = 0;

@@ -81,7 +81,8 @@ TEST_F(HostPageTest, ChecksAsLinuxDoes) {
   EXPECT_EQ(check(neighbor, 10000, {.to = {}, .segment_size = 1473}), EMSGSIZE);
   EXPECT_EQ(check(IpAddress::ipv4(192, 0, 2, 1), 60000, {.to = {}, .fragmentation = stack::Fragmentation::refuse}), 0) << "to ourselves, by lo";
   EXPECT_EQ(check(neighbor, 10, {.to = {}, .interface = index}), 0);
-  EXPECT_EQ(check(neighbor, 10, {.to = {}, .interface = index + 1}), ENETUNREACH);
+  EXPECT_EQ(check(neighbor, 10, {.to = {}, .interface = index + 1}), ENODEV);
+  EXPECT_EQ(check(IpAddress::ipv4(192, 0, 2, 1), 10, {.to = {}, .interface = index + 1}), ENODEV) << "to ourselves, too";
 }
 
 // The page and the host decide alike, for every destination of a sample.

@@ -27,7 +27,6 @@ void note(int epoll, int fd, const epoll_event* event, bool ours) {
 void put_right(int epoll, std::span<epoll_event> events) {
   if (watches().is_empty()) return;
   for (epoll_event& event : events) {
-    if ((event.events & EPOLLIN) == 0) continue;
     if (auto socket = table.find(watches().find(epoll, event.data.u64))) event.events = socket->shown_events(event.events);
   }
 }

@@ -15,7 +15,7 @@ bool is_family(Family family) { return family == Family::ipv4 || family == Famil
 
 // Or shows what a send before it has changed: the first datagram binds.
 bool changes_socket(Kind kind) {
-  return kind != Kind::peer_address && kind != Kind::get && kind != Kind::membership && kind != Kind::bind_automatically;
+  return kind != Kind::peer_address && kind != Kind::get && kind != Kind::membership && kind != Kind::bind_automatically && kind != Kind::too_large;
 }
 
 Result<ControlAnswer> bind(stack::Udp& udp, stack::Endpoint& endpoint, const Address& local) {
@@ -199,6 +199,7 @@ Call call_of(Kind kind) {
     case Kind::bind:
       return Call::bind;
     case Kind::bind_automatically:
+    case Kind::too_large:
       return Call::send;
     case Kind::connect:
     case Kind::disconnect:
@@ -218,7 +219,7 @@ Call call_of(Kind kind) {
 }
 
 Result<void> check(const ControlRequest& request) {
-  const bool known = request.kind <= Kind::multicast_interface && static_cast<std::size_t>(request.option) < option_count &&
+  const bool known = request.kind <= Kind::too_large && static_cast<std::size_t>(request.option) < option_count &&
                      request.membership <= Membership::unblock_source && request.ip_options_size <= request.ip_options.size() &&
                      is_family(request.address.ip.family) && is_family(request.group.family) && is_family(request.source.family);
   if (!known) return Error{EINVAL, "the request makes no sense"};
@@ -260,6 +261,13 @@ Result<ControlAnswer> carry_out(engine::Engine& engine, stack::Endpoint& endpoin
         return Error{EADDRNOTAVAIL, "no interface has this index"};
       }
       endpoint.options.multicast_interface = request.interface;
+      return ControlAnswer{};
+    case Kind::too_large:
+      endpoint.queue_error({.code = EMSGSIZE,
+                            .origin = SocketError::Origin::local,
+                            .mtu = static_cast<std::uint32_t>(request.value),
+                            .peer = request.address,
+                            .offender = {}});
       return ControlAnswer{};
   }
   return Error{EINVAL};

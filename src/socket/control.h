@@ -33,6 +33,7 @@ struct ControlRequest {
     set_ip_options,
     membership,
     multicast_interface,  // to `interface`
+    too_large,            // a send to `address` was refused: larger than `value`, the path's MTU
   };
   Kind kind = Kind::local_address;
   Option option{};

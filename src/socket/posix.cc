@@ -110,16 +110,16 @@ Result<std::unique_ptr<StackSocket>> PosixSocket::open(int fd) {
   return opened;
 }
 
-// As Linux's datagram_poll().
+// As Linux's datagram_poll(). What was shut for reading the descriptor shows by itself.
 std::uint32_t PosixSocket::shown_events(std::uint32_t events) const {
   const StackSocket* there = stack();
   if (there == nullptr) return events;
-  const bool ended = is_shut(SHUT_RD);
+  const bool ended = there->receives_no_more();
   if (there->has_error()) {
     events |= POLLERR;
     if (!there->has_datagram() && !ended) events &= ~static_cast<std::uint32_t>(POLLIN | POLLRDNORM);
   }
-  if (ended) events |= POLLIN | POLLRDNORM | POLLRDHUP;
+  if (ended && there->sends_no_more()) events |= POLLHUP;
   return events;
 }
 
@@ -152,6 +152,7 @@ Result<void> PosixSocket::settle(int fd) {
 }
 
 void PosixSocket::before_fork() {
+  cork_.mutex.lock();
   mutex_.lock();
   if (StackSocket* there = stack()) there->before_fork();
 }
@@ -159,6 +160,7 @@ void PosixSocket::before_fork() {
 void PosixSocket::after_fork_in_parent() {
   if (StackSocket* there = stack()) there->after_fork();
   mutex_.unlock();
+  cork_.mutex.unlock();
 }
 
 void PosixSocket::after_fork_in_child() {
@@ -198,7 +200,10 @@ Result<void> PosixSocket::connect(int fd, const sockaddr* peer, socklen_t size) 
   if (!address) return address.error();
   const auto stack = attached(fd);
   if (!stack) return stack.error();
-  return (*stack)->connect(*address);
+  const std::lock_guard guard(cork_.mutex);
+  const auto connected = (*stack)->connect(*address);
+  if (connected) cork_.turn_to_peer();
+  return connected;
 }
 
 Result<void> PosixSocket::local_address(sockaddr* local, socklen_t* size) const {
@@ -221,23 +226,63 @@ Result<void> PosixSocket::peer_address(sockaddr* peer, socklen_t* size) const {
 // Sending.
 
 Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) {
-  if ((flags & (MSG_OOB | MSG_MORE)) != 0) return Error{EOPNOTSUPP};
+  if ((flags & MSG_OOB) != 0) return Error{EOPNOTSUPP};
+  if ((flags & MSG_MORE) != 0 || cork_.is_used()) return send_corked(fd, message, flags);
+  auto datagram = address(fd, message);
+  if (!datagram) return datagram.error();
+  if (message.msg_iovlen < 2) {
+    datagram->data = Pieces::single(message);
+    return send_whole(fd, *stack(), *datagram, flags);
+  }
+  if (Pieces::total(message) > Pieces::room) return Error{EMSGSIZE};
+  Pieces pieces;
+  datagram->data = pieces.gather(message);
+  return send_whole(fd, *stack(), *datagram, flags);
+}
+
+Result<Outgoing> PosixSocket::address(int fd, const msghdr& message) {
   const auto to = destination_of(message);
   if (!to) return to.error();
   Outgoing datagram{.to = *to};
   if (const auto taken = take_control(message, family_, datagram); !taken) return taken.error();
-  if (is_shut(SHUT_WR)) return Error{EPIPE};
   const auto stack = attached(fd);
   if (!stack) return stack.error();
+  if ((*stack)->sends_no_more()) return Error{EPIPE};
   if (datagram.to.port == 0 && !(*stack)->is_connected()) return Error{EDESTADDRREQ};
-  if (message.msg_iovlen < 2) {
-    datagram.data = Pieces::single(message);
-    return send_whole(fd, **stack, datagram, flags);
+  return datagram;
+}
+
+// As Linux: the first call says where to, and what the later ones say of that is not even read; one that is too much loses all.
+Result<std::size_t> PosixSocket::send_corked(int fd, const msghdr& message, int flags) {
+  const std::lock_guard guard(cork_.mutex);
+  if (!cork_.is_pending()) {
+    const auto datagram = address(fd, message);
+    if (!datagram) return datagram.error();
+    cork_.begin(*datagram);
   }
-  if (Pieces::total(message) > Pieces::room) return Error{EMSGSIZE};
-  Pieces pieces;
-  datagram.data = pieces.gather(message);
-  return send_whole(fd, **stack, datagram, flags);
+  if (!cork_.append(std::span(message.msg_iov, message.msg_iovlen))) {
+    stack()->report_too_large(cork_.whole());
+    cork_.drop();
+    return Error{EMSGSIZE};
+  }
+  const std::size_t size = Pieces::total(message);
+  if ((flags & MSG_MORE) != 0 || cork_.is_corked()) return size;
+  if (const auto sent = send_pending(fd, flags); !sent) return sent.error();
+  return size;
+}
+
+Result<void> PosixSocket::send_pending(int fd, int flags) {
+  if (!cork_.is_pending()) return {};
+  const auto stack = attached(fd);
+  const auto sent = stack ? send_whole(fd, **stack, cork_.whole(), flags) : Result<std::size_t>(stack.error());
+  cork_.drop();
+  return sent ? Result<void>() : sent.error();
+}
+
+Result<void> PosixSocket::set_cork(int fd, bool on) {
+  const std::lock_guard guard(cork_.mutex);
+  cork_.set_corked(on);
+  return on ? Result<void>() : send_pending(fd, 0);
 }
 
 Result<std::size_t> PosixSocket::send_whole(int fd, StackSocket& stack, const Outgoing& datagram, int flags) {
@@ -245,6 +290,9 @@ Result<std::size_t> PosixSocket::send_whole(int fd, StackSocket& stack, const Ou
     if (const int code = stack.take_unconnected_error()) return Error{code};
     const auto sent = stack.send(std::span(&datagram, 1), Deadline::now());
     if (sent) return datagram.data.size();
+    if (sent.error().code == EMSGSIZE && datagram.data.size() < Pieces::room) {
+      stack.report_too_large(datagram);
+    }
     if (sent.error().code != EAGAIN) return sent.error();
     if (const auto waited = wait_writable(fd, stack, flags); !waited) return waited.error();
   }
@@ -306,7 +354,7 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
       if (fruitless_.load(std::memory_order_relaxed) != 0) fruitless_.store(0, std::memory_order_relaxed);
       break;
     }
-    if (is_shut(SHUT_RD)) {
+    if (stack.receives_no_more()) {
       // As Linux has it, only who would wait is told of the end.
       const bool waits = (flags & MSG_DONTWAIT) == 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
       return waits ? Result<std::size_t>(0u) : Error{EAGAIN};
@@ -367,19 +415,15 @@ Result<int> PosixSocket::readable_bytes() {
   return count ? static_cast<int>(datagram.length) : 0;
 }
 
-// Who waits wakes with the descriptor, and the hub lets go of the socket; only SHUT_RDWR can do that to an AF_UNIX socket without stopping the other
-// direction too.
+// The descriptor is shut for reading only, which wakes who waits and shows them the end: shut for sending, it would be an end to the hub. An
+// unconnected socket is shut all the same, as on Linux.
 Result<void> PosixSocket::shutdown(int fd, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return Error{EINVAL};
-  {
-    const std::lock_guard guard(mutex_);
-    const std::uint64_t bits = how == SHUT_RDWR ? 1u << SHUT_RD | 1u << SHUT_WR : 1u << how;
-    write_note(shutdown_note, read_note(shutdown_note) | bits);
-  }
-  const StackSocket* there = stack();
-  const bool connected = there != nullptr && there->is_connected();
-  if (there != nullptr && how == SHUT_RDWR) ::shutdown(fd, SHUT_RDWR);
-  return connected ? Result<void>() : Error{ENOTCONN};  // which it does all the same, as Linux
+  const auto stack = attached(fd);
+  if (!stack) return stack.error();
+  (*stack)->shut((how != SHUT_WR ? stack::shut_receive : 0) | (how != SHUT_RD ? stack::shut_send : 0));
+  if (how != SHUT_WR) ::shutdown(fd, SHUT_RD);
+  return (*stack)->is_connected() ? Result<void>() : Error{ENOTCONN};
 }
 
 }  // namespace gannet::socket

@@ -8,8 +8,9 @@
 // Each call is given the number by which the program knows the descriptor.
 // An AF_INET6 socket is the same to IPv4; posix_inet6.h says what more it is.
 //
-// Differs from Linux: a send that waits for room fails with EINTR whatever SA_RESTART says; SHUT_RD alone wakes nobody; MSG_MORE is EOPNOTSUPP;
-// an attached socket takes IPV6_V6ONLY no more (EINVAL).
+// Differs from Linux: a send that waits for room fails with EINTR whatever SA_RESTART says; what was put together with MSG_MORE or UDP_CORK is each
+// process's own after a fork, and not for signal handlers; connected to port 0, a send without an address is EDESTADDRREQ; an attached socket takes
+// IPV6_V6ONLY no more (EINVAL).
 // Owner: the table of descriptors (src/preload).  Thread: any, at once; signal handlers may send and receive on an attached socket.
 // Allocates: when it is attached.  Sources: Linux's socket(7), udp(7), ip(7), ipv6(7), send(2), recv(2).
 #pragma once
@@ -27,6 +28,7 @@
 #include <span>
 
 #include "base/fd.h"
+#include "socket/cork.h"
 #include "socket/options.h"
 #include "socket/posix_inet6.h"
 #include "socket/posix_message.h"
@@ -89,6 +91,10 @@ class PosixSocket {
   [[nodiscard]] StackSocket* stack() const { return stack_.load(std::memory_order_acquire); }
   Result<void> wait_readable(int fd, StackSocket& stack, int flags);
   static Result<void> wait_writable(int fd, StackSocket& stack, int flags);
+  Result<std::size_t> send_corked(int fd, const msghdr& message, int flags);
+  Result<Outgoing> address(int fd, const msghdr& message);  // all of a datagram but its bytes
+  Result<void> send_pending(int fd, int flags);
+  Result<void> set_cork(int fd, bool on);
   Result<std::size_t> send_whole(int fd, StackSocket& stack, const Outgoing& datagram, int flags);
   Result<std::size_t> receive_whole(int fd, StackSocket& stack, std::span<std::byte> buffer, msghdr& message, int flags);
   Result<std::size_t> receive_error(std::span<std::byte> buffer, msghdr& message);
@@ -115,7 +121,6 @@ class PosixSocket {
   enum Note : std::uint8_t {
     wanted_note,             // Wanted
     multicast_address_note,  // IP_MULTICAST_IF, as it is shown
-    shutdown_note,           // bits: 1 << SHUT_RD, 1 << SHUT_WR
     mapped_note,             // 1: bound to ::ffff:0.0.0.0 or another address, and not to `::`
     inet6_note,              // Inet6Options from here on
     note_count = inet6_note + Inet6Options::count,
@@ -125,7 +130,6 @@ class PosixSocket {
   [[nodiscard]] std::span<std::atomic<std::uint64_t>, note_count> notes() const;
   [[nodiscard]] Inet6Options inet6_options() const { return Inet6Options(notes().subspan<inet6_note>()); }
   [[nodiscard]] Wanted wanted() const { return std::bit_cast<Wanted>(read_note(wanted_note)); }
-  [[nodiscard]] bool is_shut(int how) const { return (read_note(shutdown_note) & std::uint64_t{1} << how) != 0; }
 
   const Attach attach_;
   const Family family_;
@@ -134,7 +138,8 @@ class PosixSocket {
   std::atomic<StackSocket*> stack_ = nullptr;
   std::array<std::optional<int>, option_count> early_{};  // options that were set before it was attached
   mutable std::array<std::atomic<std::uint64_t>, note_count> early_notes_{};
-  std::atomic<bool> forked_ = false;          // no send ring of this process's own yet
+  std::atomic<bool> forked_ = false;  // no send ring of this process's own yet
+  Cork cork_;
   std::atomic<std::uint32_t> fruitless_ = 0;  // receives in a row that found nothing and were not to wait
 };
 

@@ -73,6 +73,10 @@ Result<void> PosixSocket::set_option(int fd, int level, int name, const void* va
     return stack ? (*stack)->set_ip_options(bytes) : stack.error();
   }
   if (level == IPPROTO_IPV6 && family_ == Family::ipv6) return set_inet6_option(fd, name, bytes);
+  if (level == IPPROTO_UDP && name == UDP_CORK) {
+    const auto on = read_as<int>(bytes);
+    return on ? set_cork(fd, *on != 0) : Error{EINVAL};
+  }
   const OptionRow* row = find_row(level, name);
   if (wanted_value(level, name) || row != nullptr) {
     const auto number = number_in(level, bytes);
@@ -93,6 +97,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
   }
   if (const auto number = wanted_value(level, name)) return give(*number, value, size);
   if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{static_cast<in_addr_t>(read_note(multicast_address_note))}, value, size);
+  if (level == IPPROTO_UDP && name == UDP_CORK) return give(cork_.is_corked() ? 1 : 0, value, size);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
   if (level != SOL_SOCKET && level != IPPROTO_IP && level != IPPROTO_UDP) return Error{family_ == Family::ipv4 ? EOPNOTSUPP : ENOPROTOOPT};
   const OptionRow* row = find_row(level, name);

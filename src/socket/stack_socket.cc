@@ -49,16 +49,20 @@ Result<ControlAnswer> StackSocket::control(const ControlRequest& request) const 
 
 Result<void> StackSocket::bind(const Address& local) {
   const std::lock_guard guard(control_);
-  if (const auto bound = control({.kind = Kind::bind, .address = local}); !bound) return bound.error();
+  const auto bound = control({.kind = Kind::bind, .address = local});
+  if (!bound) return bound.error();
   state_.bound = true;
+  state_.from_loopback = bound->address.ip.is_loopback();
   return {};
 }
 
 Result<void> StackSocket::connect(const Address& peer) {
   const std::lock_guard guard(control_);
-  if (const auto connected = control({.kind = Kind::connect, .address = peer}); !connected) return connected.error();
-  state_.peer = std::uint64_t{peer.ip.number()} << 16 | peer.port;
+  const auto connected = control({.kind = Kind::connect, .address = peer});
+  if (!connected) return connected.error();
+  state_.peer = peer.port != 0 ? std::uint64_t{peer.ip.number()} << 16 | peer.port : 0;
   state_.bound = true;
+  state_.from_loopback = connected->address.ip.is_loopback();
   return {};
 }
 
@@ -68,6 +72,7 @@ Result<void> StackSocket::disconnect() {
   if (!disconnected) return disconnected.error();
   state_.peer = 0;
   state_.bound = disconnected->address.port != 0;
+  state_.from_loopback = disconnected->address.ip.is_loopback();
   return {};
 }
 
@@ -135,10 +140,7 @@ Result<void> StackSocket::check_send(const Outgoing& datagram) const {
   if (const auto good = check(datagram, Family::ipv4); !good) return good;
   const Address to = destination_of(datagram);
   if (to.port == 0) return failure(Call::send, EDESTADDRREQ);
-  if (!datagram.source.ip.is_any()) {
-    const auto source = host_.find(datagram.source.ip, 0);
-    if (source && source->kind != stack::PathKind::local) return Error{EINVAL, "the source is not an address of this host"};
-  }
+  if (const auto good = check_source(datagram, to.ip); !good) return good;
   const std::uint16_t segment_size = segment_size_of(datagram);
   if (segment_size != 0 && datagram.data.size() > stack::max_segments * segment_size) return Error{EMSGSIZE, "too many segments for one send"};
   return engine::check_send(host_, {.to = to,
@@ -148,6 +150,20 @@ Result<void> StackSocket::check_send(const Outgoing& datagram) const {
                                     .interface = leaves_by(datagram.interface, to.ip),
                                     .broadcast = state_.broadcast.load(std::memory_order_relaxed) != 0,
                                     .fragmentation = static_cast<stack::Fragmentation>(state_.fragmentation.load(std::memory_order_relaxed))});
+}
+
+Result<void> StackSocket::check_source(const Outgoing& datagram, const IpAddress& to) const {
+  const IpAddress& source = datagram.source.ip;
+  if (!source.is_any()) {
+    if (source.is_multicast() || source.is_limited_broadcast()) return Error{EINVAL, "a group or a broadcast address sends nothing"};
+    const auto found = host_.find(source, 0);
+    if (found && found->kind != stack::PathKind::local) return Error{ENETUNREACH, "the source is not an address of this host"};
+  }
+  const bool from_loopback = source.is_any() ? state_.from_loopback.load(std::memory_order_relaxed) != 0 : source.is_loopback();
+  if (!from_loopback || to.is_loopback() || to.is_multicast() || leaves_by(datagram.interface, to) == stack::loopback_index) return {};
+  const auto found = host_.find(to, datagram.interface);
+  if (!found || !found->reachable || found->kind == stack::PathKind::local) return {};
+  return Error{EINVAL, "a loopback address cannot be the source of what leaves this host"};
 }
 
 std::uint32_t StackSocket::leaves_by(std::uint32_t wanted, const IpAddress& to) const {
@@ -275,6 +291,7 @@ void StackSocket::remember(Option option, int value) {
   if (option == Option::segment_size) state_.segment_size = segment_size_ = static_cast<std::uint16_t>(value);
   if (option == Option::receive_metadata) state_.metadata = value != 0;
   if (option == Option::timestamp) state_.timestamp = value != 0;
+  if (option == Option::receive_errors) state_.receive_errors = value != 0;
 }
 
 Result<int> StackSocket::get(Option option) const {
@@ -354,6 +371,17 @@ void StackSocket::move_bell(int descriptor) {
 
 void StackSocket::watch_edges() {
   if (auto* bell = bell_.load(std::memory_order_acquire)) bell->watch_edges();
+}
+
+void StackSocket::report_too_large(const Outgoing& datagram) {
+  if (state_.receive_errors.load(std::memory_order_relaxed) == 0) return;
+  const Address to = destination_of(datagram);
+  const auto found = host_.find(to.ip, 0);
+  std::uint32_t mtu = found ? found->mtu : stack::loopback_mtu;
+  if (found && found->kind != stack::PathKind::local) mtu = std::min(mtu, host_.find_path_mtu(to.ip).value_or(mtu));
+  // As Linux has it, the port is the peer's and not the datagram's.
+  const Address shown{to.ip, static_cast<std::uint16_t>(state_.peer.load(std::memory_order_relaxed))};
+  static_cast<void>(control({.kind = Kind::too_large, .value = static_cast<std::int32_t>(std::min(mtu, stack::loopback_mtu)), .address = shown}));
 }
 
 void StackSocket::before_fork() {

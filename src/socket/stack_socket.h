@@ -75,6 +75,12 @@ class StackSocket final : public Provider {
   void move_bell(int descriptor);
   // Before the descriptor is watched edge-triggered.
   void watch_edges();
+  // The datagram was refused: it is larger than the path's MTU. Where IP_RECVERR is set the error queue has it, too.
+  void report_too_large(const Outgoing& datagram);
+  // shutdown(2), for every process that has the socket: stack::shut_receive, stack::shut_send.
+  void shut(std::uint32_t directions) { state_.shut.fetch_or(directions, std::memory_order_acq_rel); }
+  [[nodiscard]] bool receives_no_more() const { return (client_.shut() & stack::shut_receive) != 0; }
+  [[nodiscard]] bool sends_no_more() const { return (client_.shut() & stack::shut_send) != 0; }
   // Around fork(2), whose child finds no lock taken by a thread that it has not; and, in the child, a send ring of its own.
   void before_fork();
   void after_fork() { control_.unlock(); }
@@ -91,6 +97,7 @@ class StackSocket final : public Provider {
   Result<std::size_t> send(std::span<const Outgoing> batch, std::span<stack::SendSlot> slots, Deadline deadline);
   Result<std::size_t> receive(std::span<Datagram> batch, std::span<stack::ReceiveSlot> slots, Deadline deadline, Take take);
   [[nodiscard]] Result<void> check_send(const Outgoing& datagram) const;
+  [[nodiscard]] Result<void> check_source(const Outgoing& datagram, const IpAddress& to) const;
   [[nodiscard]] Address destination_of(const Outgoing& datagram) const;                    // port 0: none
   [[nodiscard]] std::uint32_t leaves_by(std::uint32_t wanted, const IpAddress& to) const;  // 0: by the route
   void lay_out(const Outgoing& datagram, stack::SendSlot& slot) const;

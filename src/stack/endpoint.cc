@@ -74,23 +74,28 @@ void Endpoint::report(const SocketError& error, bool hard, std::span<const std::
   const bool is_local = error.origin == SocketError::Origin::local;
   if (!options.receive_errors && !is_local && !(hard && is_connected())) return;
   announce();
-  if (options.receive_errors) {
-    constexpr std::size_t longest_quote = 576;  // what an ICMPv4 error carries (RFC 1812 4.3.2.3)
-    quote = quote.first(std::min(quote.size(), longest_quote));
-    RecordHeader header;
-    header.kind = RecordKind::error;
-    header.datagram_size = static_cast<std::uint32_t>(quote.size());
-    header.peer = error.peer;
-    header.local = local;
-    header.error_code = error.code;
-    header.error_origin = static_cast<std::uint8_t>(error.origin);
-    header.error_type = error.type;
-    header.error_icmp_code = error.icmp_code;
-    header.error_mtu = error.mtu;
-    header.error_offender = error.offender;
-    if (!errors_->write(header, {}, quote, 1, max_errors - 1)) errors_lost.add();
-  }
+  queue_error(error, quote);
   memory_->control().pending_error.store(error.code, std::memory_order_release);
+  arrivals_.event = true;
+}
+
+void Endpoint::queue_error(const SocketError& error, std::span<const std::byte> quote) {
+  if (!errors_ || !options.receive_errors) return;
+  announce();
+  constexpr std::size_t longest_quote = 576;  // what an ICMPv4 error carries (RFC 1812 4.3.2.3)
+  quote = quote.first(std::min(quote.size(), longest_quote));
+  RecordHeader header;
+  header.kind = RecordKind::error;
+  header.datagram_size = static_cast<std::uint32_t>(quote.size());
+  header.peer = error.peer;
+  header.local = local;
+  header.error_code = error.code;
+  header.error_origin = static_cast<std::uint8_t>(error.origin);
+  header.error_type = error.type;
+  header.error_icmp_code = error.icmp_code;
+  header.error_mtu = error.mtu;
+  header.error_offender = error.offender;
+  if (!errors_->write(header, {}, quote, 1, max_errors - 1)) errors_lost.add();
   arrivals_.event = true;
 }
 
@@ -139,7 +144,7 @@ void Endpoint::finish_send() {
 }
 
 Result<std::shared_ptr<SendMemory>> Endpoint::add_send_ring() {
-  if (send_rings_.size() == max_send_rings) return Error{ENOBUFS, "64 processes send on this socket already"};
+  if (send_rings_.size() == max_send_rings) return Error{ENOBUFS, "1,024 processes send on this socket already"};
   auto memory = SendMemory::create(send_limit_, sharing_);
   if (!memory) return memory.error();
   send_rings_.emplace_back(*memory);
@@ -202,7 +207,9 @@ void Endpoint::close() {
 }
 
 bool Endpoint::has_receivable() {
-  return memory_ && (receive_head() != receive_tail() || memory_->control().pending_error.load(std::memory_order_acquire) != 0);
+  if (!memory_) return false;
+  const bool has_queued = errors_ && errors_->head() != errors_->tail();
+  return has_queued || receive_head() != receive_tail() || memory_->control().pending_error.load(std::memory_order_acquire) != 0;
 }
 
 bool Endpoint::has_send_space() const {

@@ -130,6 +130,8 @@ class Endpoint {
   // An error about what the socket sent, as Linux tells it: queued where IP_RECVERR (options.receive_errors) is set; SO_ERROR becomes it if so, or if
   // it is `hard` and the socket connected, or of local origin. `quote` is the start of the payload it is about.
   void report(const SocketError& error, bool hard, std::span<const std::byte> quote = {});
+  // Into the error queue alone, where IP_RECVERR is set: the call that it is about has failed with it already.
+  void queue_error(const SocketError& error, std::span<const std::byte> quote = {});
 
   // The send rings, a process's each, served in turn, a datagram at a time. False: all are empty, or the next datagram is held until its time. An
   // error: a record was invalid, and skipped.
@@ -178,7 +180,7 @@ class Endpoint {
   [[nodiscard]] std::uint32_t overflow() const { return overflow_; }  // SO_RXQ_OVFL
   [[nodiscard]] std::uint64_t receive_head() const { return receive_ ? receive_->head() : 0; }
   [[nodiscard]] std::uint64_t receive_tail() { return receive_ ? receive_->tail() : 0; }
-  // What makes the socket readable: a datagram, or an error that a call will fail with.
+  // What makes the descriptor readable: a datagram, an error that a call will fail with, or one in the error queue.
   [[nodiscard]] bool has_receivable();
   // For the doorbell: what came since it was last rung.
   struct Arrivals {
@@ -203,7 +205,7 @@ class Endpoint {
     SendRingReader reader;
     bool abandoned = false;
   };
-  static constexpr std::size_t max_send_rings = 64;
+  static constexpr std::size_t max_send_rings = 1024;
   void announce();
   bool pace(const SendRequest& request, Time now);
 

@@ -41,7 +41,7 @@ std::size_t EndpointClient::receive(std::span<ReceiveSlot> slots) {
 
 void EndpointClient::after_receive(bool emptied) {
   if (hooks_.received == nullptr) return;
-  if (emptied && !has_pending_error()) {
+  if (emptied && !has_pending_error() && !has_queued_error()) {
     hooks_.received(hooks_.context, true);
   } else if (memory_->control().bell.tokens.load(std::memory_order_relaxed) > max_bell_tokens) {
     hooks_.received(hooks_.context, false);

@@ -67,6 +67,8 @@ class EndpointClient {
   // What makes the socket readable: a datagram, or an error that a call will fail with.
   [[nodiscard]] bool has_news() const { return has_datagram() || has_pending_error(); }
   [[nodiscard]] bool has_queued_error() const { return !errors_.is_empty(); }
+  // As shutdown(2) left it: shut_receive, shut_send.
+  [[nodiscard]] std::uint32_t shut() const { return memory_->control().application.shut.load(std::memory_order_acquire); }
   [[nodiscard]] bool has_pending_error() const { return memory_->control().pending_error.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] bool is_writable() const { return sender() == nullptr || !sender()->ring.is_full(); }
   [[nodiscard]] bool has_send_space() const { return sender() == nullptr || sender()->ring.has_space(); }

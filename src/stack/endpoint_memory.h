@@ -56,9 +56,11 @@ enum BellRequest : std::uint32_t {
 };
 
 // What the processes that have a socket keep of it for one another. The engine reads none of it.
+inline constexpr std::uint32_t shut_receive = 1, shut_send = 2;
 struct ApplicationState {
   alignas(64) std::atomic<std::uint64_t> peer = 0;  // address and port as one number; 0: not connected
-  std::atomic<std::uint32_t> bound = 0, broadcast = 0, metadata = 1, timestamp = 0;
+  std::atomic<std::uint32_t> bound = 0, from_loopback = 0, broadcast = 0, metadata = 1, timestamp = 0, receive_errors = 0;
+  std::atomic<std::uint32_t> shut = 0;           // what shutdown(2) ended
   std::atomic<std::uint32_t> fragmentation = 1;  // IP_MTU_DISCOVER
   std::atomic<std::uint32_t> ip_options_size = 0;
   std::atomic<std::uint32_t> multicast_interface = 0;
@@ -72,7 +74,7 @@ struct EndpointControl {
   BellControl bell;
   ApplicationState application;
   std::atomic<std::int32_t> pending_error = 0;  // SO_ERROR
-  std::atomic<std::uint32_t> closed = 0;        // 1, or
+  std::atomic<std::uint32_t> closed = 0;        // 1, or closed_by_death
 };
 inline constexpr std::uint32_t closed_by_death = 2;  // the engine's process is gone
 

@@ -133,7 +133,7 @@ TEST_F(EndpointTest, GivesTheRingsOfDeadProcessesBack) {
     ASSERT_EQ(endpoint.send_rings(), 1u);
   }
   std::vector<std::shared_ptr<SendMemory>> rings;
-  while (endpoint.send_rings() < 64) rings.push_back(endpoint.add_send_ring().value());
+  while (endpoint.send_rings() < 1024) rings.push_back(endpoint.add_send_ring().value());
   EXPECT_EQ(endpoint.add_send_ring().error().code, ENOBUFS);
   for (const auto& ring : rings) endpoint.abandon_send_ring(*ring);
   EXPECT_FALSE(endpoint.next_send(request, Time(1s)).value());

@@ -134,7 +134,6 @@ void Udp::update_reuse(Endpoint& endpoint) {
 
 Result<void> Udp::connect(Endpoint& endpoint, const Address& peer) {
   auto& socket = static_cast<Socket&>(endpoint);
-  if (peer.port == 0) return port_zero;
   const IpAddress source = socket.address_bound ? socket.source : any;
   const std::uint32_t interface = socket.bound_interface != 0 ? socket.bound_interface
                                   : peer.ip.is_multicast()    ? socket.options.multicast_interface
@@ -147,7 +146,13 @@ Result<void> Udp::connect(Endpoint& endpoint, const Address& peer) {
   }
   Address actual = peer;
   if (peer.ip.is_any()) actual.ip = path->next_hop;  // 0.0.0.0 is this host
-  ports_.connect(socket, socket.address_bound ? socket.local.ip : path->src, actual);
+  const IpAddress local = socket.address_bound ? socket.local.ip : path->src;
+  if (peer.port == 0) {  // nobody's, but programs learn so which address they would have
+    actual = {};
+    ports_.disconnect(socket, local);
+  } else {
+    ports_.connect(socket, local, actual);
+  }
   socket.local = socket.local_address();
   socket.peer = actual;
   socket.source = path->src;
@@ -156,7 +161,8 @@ Result<void> Udp::connect(Endpoint& endpoint, const Address& peer) {
 
 void Udp::disconnect(Endpoint& endpoint) {
   auto& socket = static_cast<Socket&>(endpoint);
-  if (!endpoint.is_connected()) return;
+  const bool is_fixed = !socket.address_bound && !socket.local.ip.is_any();  // by connect(), to a port or to none
+  if (!endpoint.is_connected() && !is_fixed) return;
   socket.peer = {};
   if (!socket.address_bound) socket.source = socket.local.ip = any;
   if (socket.port_bound) {

@@ -60,7 +60,7 @@ class Udp {
   // options.reuse_address has changed: whether others may bind to the port from now on.
   void update_reuse(Endpoint& endpoint);
   // Fixes the peer and with it the local address; binds where that is still to do. May be called again for another peer. ENETUNREACH, EACCES
-  // (broadcast), EINVAL (port 0), EAGAIN (no port left).
+  // (broadcast), EAGAIN (no port left). Port 0 fixes the local address alone.
   Result<void> connect(Endpoint& endpoint, const Address& peer);
   // Forgets the peer, and of the local address what connect() or a send chose.
   void disconnect(Endpoint& endpoint);

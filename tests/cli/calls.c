@@ -767,10 +767,269 @@ static void numbers(void) {
   close(u);
 }
 
+// Datagrams that are put together from several calls.
+static void set_cork(int fd, int on) { printf("    cork %d: %d\n", on, setsockopt(fd, IPPROTO_UDP, UDP_CORK, &on, sizeof on)); }
+
+static void corking(void) {
+  printf("== corking\n");
+  int server = bound("127.0.0.1"), other = bound("127.0.0.1"), s = bound("127.0.0.1");
+  name_of("server", server), name_of("other", other), name_of("client", s);
+  struct sockaddr_in to = at("127.0.0.1", port_of(server)), elsewhere = at("127.0.0.1", port_of(other)), zero = at("127.0.0.1", 0);
+  static char big[70000];
+  struct sockaddr_in6 odd = at6("::1", 9);
+  LINE(send(s, "x", 1, MSG_MORE));
+  LINE(sendto(s, "one ", 4, MSG_MORE, SA(to)));
+  LINE(sendto(s, "two ", 4, MSG_MORE, SA(elsewhere)));
+  LINE(sendto(s, "bad", 3, MSG_MORE, SA(zero)));
+  LINE(sendto(s, "bad", 3, MSG_MORE, SA(odd)));
+  LINE(sendto(s, "bad", 3, MSG_OOB | MSG_MORE, SA(elsewhere)));
+  LINE(send(s, "", 0, MSG_MORE));
+  LINE(recv(server, big, 100, MSG_DONTWAIT));
+  LINE(send(s, "three", 5, 0));
+  settle(server, POLLIN);
+  show_message("together", server, MSG_DONTWAIT, 100, 0);
+  LINE(recv(other, big, 100, MSG_DONTWAIT));
+  LINE(connect(s, SA(to)));
+  struct iovec pieces[3] = {{"a", 1}, {"", 0}, {"bc", 2}};
+  struct msghdr m = {.msg_iov = pieces, .msg_iovlen = 3};
+  LINE(sendmsg(s, &m, MSG_MORE));
+  LINE(connect(s, SA(elsewhere)));
+  LINE(write(s, "d", 1));
+  settle(other, POLLIN);
+  show_message("to its new peer", other, MSG_DONTWAIT, 100, 0);
+  set_cork(s, 5);
+  option("UDP_CORK", s, IPPROTO_UDP, UDP_CORK, 4);
+  LINE(send(s, "kept", 4, 0));
+  LINE(send(s, " back", 5, MSG_MORE));
+  LINE(recv(other, big, 100, MSG_DONTWAIT));
+  set_cork(s, 1);
+  set_cork(s, 0);
+  settle(other, POLLIN);
+  show_message("uncorked", other, MSG_DONTWAIT, 100, 0);
+  set_cork(s, 0);
+  option("UDP_CORK", s, IPPROTO_UDP, UDP_CORK, 4);
+  set_cork(s, 1);
+  LINE(send(s, "", 0, 0));
+  set_cork(s, 0);
+  settle(other, POLLIN);
+  show_message("empty", other, MSG_DONTWAIT, 100, 0);
+  LINE(send(s, big, 60000, MSG_MORE));
+  LINE(send(s, big, 6000, MSG_MORE));
+  LINE(send(s, big, 5507, MSG_MORE));
+  LINE(send(s, big, 1, 0));
+  LINE(send(s, "", 0, 0));
+  settle(other, POLLIN);
+  LINE(recv(other, big, sizeof big, MSG_DONTWAIT));
+  LINE(recv(other, big, sizeof big, MSG_DONTWAIT));
+  LINE(send(s, big, 65508, MSG_MORE));
+  int one = 1;
+  setsockopt(other, IPPROTO_IP, IP_RECVTTL, &one, sizeof one);
+  LINE(send(s, "before ", 7, MSG_MORE));
+  SET(IPPROTO_IP, IP_TTL, 9);
+  LINE(send(s, "the TTL", 7, 0));
+  settle(other, POLLIN);
+  show_message("TTL of the first", other, MSG_DONTWAIT, 100, 100);
+  struct mmsghdr both[2] = {{.msg_hdr = {.msg_iov = pieces, .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = pieces + 2, .msg_iovlen = 1}}};
+  LINE(sendmmsg(s, both, 2, MSG_MORE));
+  LINE(send(s, "!", 1, 0));
+  settle(other, POLLIN);
+  show_message("a batch", other, MSG_DONTWAIT, 100, 100);
+  LINE(send(s, "never sent", 10, MSG_MORE));
+  LINE(shutdown(s, SHUT_WR));
+  LINE(send(s, "x", 1, 0));
+  set_cork(s, 1);
+  set_cork(s, 0);
+  settle(other, POLLIN);
+  show_message("after shutdown", other, MSG_DONTWAIT, 100, 0);
+  close(s), close(server), close(other);
+}
+
+// Who waits in a thread, and what it is told.
+struct Sleeper {
+  int fd;
+  long got;
+  int code;
+};
+static void *sleep_in_recv(void *of) {
+  struct Sleeper *sleeper = of;
+  char c;
+  sleeper->got = recv(sleeper->fd, &c, 1, 0);
+  sleeper->code = errno;
+  return NULL;
+}
+static void *sleep_in_poll(void *of) {
+  struct Sleeper *sleeper = of;
+  struct pollfd p = {sleeper->fd, POLLIN | POLLRDHUP, 0};
+  sleeper->got = poll(&p, 1, 600);
+  sleeper->code = p.revents;
+  return NULL;
+}
+
+static void show_ready(const char *what, int fd) {
+  printf("  %s\n", what);
+  settle(fd, POLLIN | POLLOUT | POLLRDHUP);
+  settle(fd, 0);
+  int ep = epoll_create1(0), edge = epoll_create1(0);
+  struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP}, got = {0};
+  epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+  e.events |= EPOLLET;
+  epoll_ctl(edge, EPOLL_CTL_ADD, fd, &e);
+  int n = epoll_wait(ep, &got, 1, 0);
+  printf("    epoll %d %x", n, n > 0 ? got.events : 0);
+  n = epoll_wait(edge, &got, 1, 0);
+  printf(" edge %d %x\n", n, n > 0 ? got.events : 0);
+  close(ep), close(edge);
+  fd_set in, out, odd;
+  FD_ZERO(&in);
+  FD_ZERO(&out);
+  FD_ZERO(&odd);
+  FD_SET(fd, &in);
+  FD_SET(fd, &out);
+  FD_SET(fd, &odd);
+  struct timeval t = {0, 0};
+  n = select(fd + 1, &in, &out, &odd, &t);
+  printf("    select %d in %d out %d odd %d\n", n, !!FD_ISSET(fd, &in), !!FD_ISSET(fd, &out), !!FD_ISSET(fd, &odd));
+}
+
+static void shutting(void) {
+  printf("== shutting down\n");
+  static const int ways[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
+  for (int i = 0; i < 6; ++i) {
+    const int how = ways[i % 3], connected = i >= 3;
+    int s = bound("127.0.0.1"), peer = bound("127.0.0.1");
+    name_of("socket", s), name_of("peer", peer);
+    struct sockaddr_in mine = at("127.0.0.1", port_of(s)), theirs = at("127.0.0.1", port_of(peer));
+    if (connected) connect(s, SA(theirs));
+    printf("  how %d connected %d\n", how, connected);
+    struct Sleeper sleepers[2] = {{s, -9, 0}, {s, -9, 0}};
+    pthread_t threads[2];
+    struct timeval limit = {0, 400000};
+    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    pthread_create(&threads[0], NULL, sleep_in_recv, &sleepers[0]);
+    pthread_create(&threads[1], NULL, sleep_in_poll, &sleepers[1]);
+    usleep(50000);
+    LINE(shutdown(s, how));
+    if (how == SHUT_WR) LINE(sendto(peer, "xx", 2, 0, SA(mine)));
+    pthread_join(threads[0], NULL);
+    if (how == SHUT_WR) LINE(sendto(peer, "xx", 2, 0, SA(mine)));
+    pthread_join(threads[1], NULL);
+    printf("    recv %ld poll %ld", sleepers[0].got, sleepers[1].got);
+    printf(" events %x\n", sleepers[1].code);
+    char c[8];
+    if (how == SHUT_WR) usleep(50000);
+    if (how == SHUT_WR) LINE(recv(s, c, 8, MSG_DONTWAIT));
+    name_of("after", s);
+    show_ready("nothing there", s);
+    LINE(sendto(s, "x", 1, MSG_NOSIGNAL, SA(theirs)));
+    if (how == SHUT_RD) settle(peer, POLLIN);
+    LINE(recv(peer, c, 8, MSG_DONTWAIT));
+    LINE(sendto(peer, "late", 4, 0, SA(mine)));
+    usleep(50000);
+    show_ready("a datagram there", s);
+    LINE(recv(s, c, 8, 0));
+    LINE(recv(s, c, 8, 0));
+    LINE(recv(s, c, 8, MSG_DONTWAIT));
+    SET(SOL_SOCKET, SO_BROADCAST, 1);
+    OPT(SOL_SOCKET, SO_BROADCAST);
+    LINE(connect(s, SA(theirs)));
+    name_of("connected anew", s);
+    LINE(send(s, "x", 1, MSG_NOSIGNAL));
+    LINE(shutdown(s, SHUT_RDWR));
+    LINE(shutdown(s, SHUT_RDWR));
+    show_ready("all shut", s);
+    close(s), close(peer);
+  }
+  int s = socket(AF_INET, SOCK_DGRAM, 0);
+  LINE(shutdown(s, 9));
+  LINE(shutdown(s, -1));
+  LINE(shutdown(s, SHUT_RDWR));
+  show_ready("a fresh one", s);
+  struct sockaddr_in a = at("127.0.0.1", 0);
+  LINE(bind(s, SA(a)));
+  close(s);
+}
+
+static void port_zero(void) {
+  printf("== port 0\n");
+  int s = socket(AF_INET, SOCK_DGRAM, 0), t = bound("127.0.0.1");
+  struct sockaddr_in zero = at("127.0.0.1", 0), to = at("127.0.0.1", port_of(t)), un = {.sin_family = AF_UNSPEC}, none = at("0.0.0.0", 0);
+  name_of("receiver", t);
+  LINE(connect(s, SA(zero)));
+  name_of("to port 0", s);
+  LINE(sendto(s, "named", 5, 0, SA(to)));
+  settle(t, POLLIN);
+  show_message("named", t, MSG_DONTWAIT, 100, 0);
+  struct sockaddr_in mine = at("127.0.0.1", port_of(s));
+  LINE(sendto(t, "back", 4, 0, SA(mine)));
+  settle(s, POLLIN);
+  show_message("back", s, MSG_DONTWAIT, 100, 0);
+  LINE(connect(s, SA(un)));
+  name_of("disconnected", s);
+  LINE(connect(s, SA(none)));
+  name_of("to nothing", s);
+  LINE(connect(s, SA(to)));
+  LINE(send(s, "x", 1, 0));
+  close(s), close(t);
+}
+
+static long send_with(int fd, const struct sockaddr_in *to, const char *source, int interface) {
+  char control[CMSG_SPACE(sizeof(struct in_pktinfo))] = {0};
+  struct iovec v = {"x", 1};
+  struct msghdr m = {.msg_name = (void *)to, .msg_namelen = sizeof *to, .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+  struct in_pktinfo info = {.ipi_ifindex = interface};
+  inet_pton(AF_INET, source, &info.ipi_spec_dst);
+  c->cmsg_level = IPPROTO_IP, c->cmsg_type = IP_PKTINFO, c->cmsg_len = CMSG_LEN(sizeof info);
+  memcpy(CMSG_DATA(c), &info, sizeof info);
+  return sendmsg(fd, &m, 0);
+}
+
+static void sources(void) {
+  printf("== chosen sources and interfaces\n");
+  int s = bound("0.0.0.0"), t = bound("127.0.0.1"), local = bound("127.0.0.1");
+  struct sockaddr_in to = at("127.0.0.1", port_of(t)), group = at("239.1.2.3", port_of(t)), far = at("192.0.2.77", 9), broadcast = at("127.255.255.255", port_of(t));
+  LINE(send_with(s, &to, "0.0.0.0", 31000));
+  LINE(send_with(s, &group, "0.0.0.0", 31000));
+  LINE(send_with(s, &far, "0.0.0.0", 31000));
+  LINE(send_with(s, &to, "192.0.2.78", 0));
+  LINE(send_with(s, &group, "192.0.2.78", 1));
+  LINE(send_with(s, &to, "239.1.2.3", 0));
+  LINE(send_with(s, &to, "255.255.255.255", 0));
+  LINE(send_with(s, &to, "127.0.0.9", 1));
+  LINE(send_with(s, &group, "127.0.0.9", 1));
+  LINE(send_with(s, &broadcast, "127.0.0.9", 0));
+  LINE(send_with(local, &to, "0.0.0.0", 0));
+  close(s), close(t), close(local);
+}
+
+static void too_large(void) {
+  printf("== too large\n");
+  static char big[70000];
+  int s = bound("127.0.0.1"), t = bound("127.0.0.1"), one = 1;
+  struct sockaddr_in to = at("127.0.0.1", port_of(t));
+  name_of("client", s), name_of("receiver", t);
+  LINE(sendto(s, big, 65508, 0, SA(to)));
+  show_message("unasked", s, MSG_ERRQUEUE, 100, 500);
+  setsockopt(s, IPPROTO_IP, IP_RECVERR, &one, 4);
+  for (int connected = 0; connected < 2; ++connected) {
+    if (connected) LINE(connect(s, SA(to)));
+    LINE(sendto(s, big, 65508, 0, SA(to)));
+    settle(s, POLLIN);
+    usleep(50000);
+    show_ready("queued or not", s);
+    option("SO_ERROR", s, SOL_SOCKET, SO_ERROR, 4);
+    show_message("queued", s, MSG_ERRQUEUE, 100, 500);
+    LINE(sendto(s, big, 65508, MSG_MORE, SA(to)));
+    show_message("queued", s, MSG_ERRQUEUE, 100, 500);
+  }
+  close(s), close(t);
+}
+
 int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   signal(SIGPIPE, SIG_IGN);
-  fresh(), options(), binding(), connecting(), receiving(), many(), ancillary(), errors(), waiting(), interrupting(), copying(), groups(), numbers();
+  fresh(), options(), binding(), connecting(), receiving(), many(), ancillary(), errors(), waiting(), interrupting(), copying(), groups(), numbers(),
+      corking(), shutting(), port_zero(), sources(), too_large();
   if (argc > 1) inet6();
   return 0;
 }

@@ -9,8 +9,7 @@ from gannet import skip
 from programs import Programs, main, result_of
 
 # Options that our stack does not have; it says so.
-REFUSED = ("SO_KEEPALIVE", "SO_DONTROUTE", "SO_PRIORITY", "SO_RCVLOWAT", "SO_OOBINLINE", "IP_FREEBIND", "IP_RECVORIGDSTADDR", "IP_HDRINCL", "IP_RETOPTS",
-           "UDP_CORK")
+REFUSED = ("SO_KEEPALIVE", "SO_DONTROUTE", "SO_PRIORITY", "SO_RCVLOWAT", "SO_OOBINLINE", "IP_FREEBIND", "IP_RECVORIGDSTADDR", "IP_HDRINCL", "IP_RETOPTS")
 
 
 def lines(output):

@@ -402,7 +402,7 @@ TEST_F(UdpHosts, LargerThanThePathCanBeRefused) {
 TEST_F(UdpHosts, WhatCannotBeSentIsRefused) {
   App client(net, a);
   EXPECT_EQ(client.send("x", "10.0.0.2:0").error().code, EINVAL);
-  EXPECT_EQ(client.connect("10.0.0.2:0").error().code, EINVAL);
+  EXPECT_TRUE(client.connect("10.0.0.2:0")) << "which tells the source address, and no more";
   EXPECT_EQ(client.send("x").error().code, EDESTADDRREQ);
   EXPECT_EQ(client.send("x", "10.0.0.255:53").error().code, EACCES);
   EXPECT_EQ(client.send("x", "255.255.255.255:53").error().code, EACCES);
