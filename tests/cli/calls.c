@@ -48,6 +48,12 @@ static const char *port_name(int port) {
   return name;
 }
 
+// A port may come again in another section.
+static void section(const char *title) {
+  printf("== %s\n", title);
+  known_count = 0;
+}
+
 static const char *show(const struct sockaddr_storage *a) {
   static char texts[8][96];
   static int turn;
@@ -172,7 +178,7 @@ static void set(const char *name, int fd, int level, int opt, int value, int siz
 #define SET(level, name, value) set(#name, s, level, name, value, 4)
 
 static void fresh(void) {
-  printf("== a fresh socket\n");
+  section("a fresh socket");
   int s = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
   name_of("fresh", s);
   OPT(SOL_SOCKET, SO_TYPE), OPT(SOL_SOCKET, SO_DOMAIN), OPT(SOL_SOCKET, SO_PROTOCOL), OPT(SOL_SOCKET, SO_ACCEPTCONN), OPT(SOL_SOCKET, SO_ERROR);
@@ -194,7 +200,7 @@ static void fresh(void) {
 }
 
 static void options(void) {
-  printf("== options\n");
+  section("options");
   int s = socket(AF_INET, SOCK_DGRAM, 0);
   for (int round = 0; round < 2; ++round) {
     SET(SOL_SOCKET, SO_BROADCAST, 5), OPT(SOL_SOCKET, SO_BROADCAST);
@@ -224,7 +230,7 @@ static void options(void) {
 }
 
 static void binding(void) {
-  printf("== binding\n");
+  section("binding");
   int s = socket(AF_INET, SOCK_DGRAM, 0), t = socket(AF_INET, SOCK_DGRAM, 0), u = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in a = at("127.0.0.1", 0), far = at("192.0.2.77", 0), un = {.sin_family = AF_UNSPEC}, un2 = at("127.0.0.1", 0), odd = at("127.0.0.1", 0);
   un2.sin_family = AF_UNSPEC;
@@ -263,7 +269,7 @@ static void binding(void) {
 }
 
 static void connecting(void) {
-  printf("== connecting\n");
+  section("connecting");
   int server = bound("127.0.0.1"), s = socket(AF_INET, SOCK_DGRAM, 0), other = bound("127.0.0.1");
   struct sockaddr_in to = at("127.0.0.1", port_of(server)), zero = at("127.0.0.1", 0), un = {.sin_family = AF_UNSPEC}, any = at("0.0.0.0", port_of(server));
   name_of("server", server);
@@ -294,7 +300,7 @@ static void connecting(void) {
 }
 
 static void receiving(void) {
-  printf("== receiving\n");
+  section("receiving");
   int server = bound("127.0.0.1"), s = bound("127.0.0.1");
   struct sockaddr_in to = at("127.0.0.1", port_of(server));
   name_of("server", server), name_of("client", s);
@@ -351,7 +357,7 @@ static void receiving(void) {
 }
 
 static void many(void) {
-  printf("== batches\n");
+  section("batches");
   int server = bound("127.0.0.1"), s = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in to = at("127.0.0.1", port_of(server));
   connect(s, SA(to));
@@ -380,7 +386,7 @@ static void many(void) {
 }
 
 static void ancillary(void) {
-  printf("== ancillary data\n");
+  section("ancillary data");
   int server = bound("0.0.0.0"), s = bound("127.0.0.1");
   name_of("server", server), name_of("client", s);
   struct sockaddr_in to = at("127.0.0.1", port_of(server));
@@ -431,7 +437,7 @@ static void ancillary(void) {
 }
 
 static void errors(void) {
-  printf("== errors\n");
+  section("errors");
   int s = bound("127.0.0.1"), gone = bound("127.0.0.1"), alive = bound("127.0.0.1");
   name_of("client", s), name_of("gone", gone), name_of("alive", alive);
   struct sockaddr_in to = at("127.0.0.1", port_of(gone)), un = {.sin_family = AF_UNSPEC};
@@ -495,7 +501,7 @@ static void errors(void) {
 }
 
 static void waiting(void) {
-  printf("== waiting\n");
+  section("waiting");
   int server = bound("127.0.0.1"), s = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in to = at("127.0.0.1", port_of(server));
   connect(s, SA(to));
@@ -552,7 +558,7 @@ static volatile int signals;
 static void on_signal(int n) { signals += n != 0; }
 
 static void interrupting(void) {
-  printf("== interrupting\n");
+  section("interrupting");
   int s = bound("127.0.0.1");
   char c;
   struct sigaction a = {.sa_handler = on_signal};
@@ -573,7 +579,7 @@ static void interrupting(void) {
 }
 
 static void copying(void) {
-  printf("== descriptors\n");
+  section("descriptors");
   int server = bound("127.0.0.1"), s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   name_of("server", server);
   printf("    flags %d %d\n", fcntl(s, F_GETFD), (fcntl(s, F_GETFL) & O_NONBLOCK) != 0);
@@ -629,7 +635,7 @@ static void copying(void) {
 }
 
 static void groups(void) {
-  printf("== groups\n");
+  section("groups");
   int s = socket(AF_INET, SOCK_DGRAM, 0), t = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in any = at("0.0.0.0", 0), group = at("239.1.2.3", 0);
   LINE(bind(s, SA(any)));
@@ -689,7 +695,7 @@ static void groups(void) {
 }
 
 static void inet6(void) {
-  printf("== v4 through AF_INET6\n");
+  section("v4 through AF_INET6");
   int s = socket(AF_INET6, SOCK_DGRAM, 0), t = bound("127.0.0.1"), u = socket(AF_INET6, SOCK_DGRAM, 0), zero = 0, one = 1;
   setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &zero, 4), setsockopt(u, IPPROTO_IPV6, IPV6_V6ONLY, &zero, 4);
   OPT(SOL_SOCKET, SO_DOMAIN), OPT(SOL_SOCKET, SO_TYPE), OPT(SOL_SOCKET, SO_PROTOCOL), OPT(IPPROTO_IPV6, IPV6_V6ONLY);
@@ -740,7 +746,7 @@ static void inet6(void) {
 }
 
 static void numbers(void) {
-  printf("== calls by number\n");
+  section("calls by number");
   int server = bound("127.0.0.1");
   long s = syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in to = at("127.0.0.1", port_of(server));
@@ -771,7 +777,7 @@ static void numbers(void) {
 static void set_cork(int fd, int on) { printf("    cork %d: %d\n", on, setsockopt(fd, IPPROTO_UDP, UDP_CORK, &on, sizeof on)); }
 
 static void corking(void) {
-  printf("== corking\n");
+  section("corking");
   int server = bound("127.0.0.1"), other = bound("127.0.0.1"), s = bound("127.0.0.1");
   name_of("server", server), name_of("other", other), name_of("client", s);
   struct sockaddr_in to = at("127.0.0.1", port_of(server)), elsewhere = at("127.0.0.1", port_of(other)), zero = at("127.0.0.1", 0);
@@ -892,10 +898,11 @@ static void show_ready(const char *what, int fd) {
 }
 
 static void shutting(void) {
-  printf("== shutting down\n");
+  section("shutting down");
   static const int ways[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
   for (int i = 0; i < 6; ++i) {
     const int how = ways[i % 3], connected = i >= 3;
+    known_count = 0;
     int s = bound("127.0.0.1"), peer = bound("127.0.0.1");
     name_of("socket", s), name_of("peer", peer);
     struct sockaddr_in mine = at("127.0.0.1", port_of(s)), theirs = at("127.0.0.1", port_of(peer));
@@ -950,7 +957,7 @@ static void shutting(void) {
 }
 
 static void port_zero(void) {
-  printf("== port 0\n");
+  section("port 0");
   int s = socket(AF_INET, SOCK_DGRAM, 0), t = bound("127.0.0.1");
   struct sockaddr_in zero = at("127.0.0.1", 0), to = at("127.0.0.1", port_of(t)), un = {.sin_family = AF_UNSPEC}, none = at("0.0.0.0", 0);
   name_of("receiver", t);
@@ -985,7 +992,7 @@ static long send_with(int fd, const struct sockaddr_in *to, const char *source, 
 }
 
 static void sources(void) {
-  printf("== chosen sources and interfaces\n");
+  section("chosen sources and interfaces");
   int s = bound("0.0.0.0"), t = bound("127.0.0.1"), local = bound("127.0.0.1");
   struct sockaddr_in to = at("127.0.0.1", port_of(t)), group = at("239.1.2.3", port_of(t)), far = at("192.0.2.77", 9), broadcast = at("127.255.255.255", port_of(t));
   LINE(send_with(s, &to, "0.0.0.0", 31000));
@@ -1003,7 +1010,7 @@ static void sources(void) {
 }
 
 static void too_large(void) {
-  printf("== too large\n");
+  section("too large");
   static char big[70000];
   int s = bound("127.0.0.1"), t = bound("127.0.0.1"), one = 1;
   struct sockaddr_in to = at("127.0.0.1", port_of(t));
