@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
+#include <new>
 #include <span>
 
 #include "preload/by_number.h"
@@ -65,9 +67,10 @@ void prepare(int count, fd_set* set) {
 
 }  // namespace
 
-// Never destroyed: other destructors may still wait.
+// Never destroyed: other destructors may still wait. Nor allocated: an allocator's own start may be what closes a descriptor (jemalloc's does).
 Watches& watches() {
-  static auto* all = new Watches;
+  alignas(Watches) static std::byte place[sizeof(Watches)];
+  static auto* all = ::new (place) Watches;
   return *all;
 }
 
