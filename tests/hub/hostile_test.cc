@@ -179,6 +179,7 @@ TEST(Hostile, ApplicationsHurtThemselvesAlone) {
     exchanged = honest.exchanged();
   }
   EXPECT_TRUE(comes_true([&] { return status_of(address).value().sockets == own; }));
+  EXPECT_FALSE(honest.has_lost_silently()) << honest.whereabouts();
   EXPECT_EQ(honest.end(), (std::array{0, 0}));
   hub::Request down;
   down.kind = hub::Request::Kind::shut_down;

@@ -22,6 +22,7 @@
 #include "hub/client.h"
 #include "hub/hub.h"
 #include "hub/listener.h"
+#include "hub/sheet.h"
 
 namespace gannet::tests {
 
@@ -78,6 +79,19 @@ inline Result<hub::Status> status_of(const hub::HubAddress& address) {
   return reply->status;
 }
 
+inline Result<hub::Listing> listing_of(const hub::HubAddress& address) {
+  hub::Request request;
+  request.kind = hub::Request::Kind::list;
+  const auto reply = [&]() -> Result<hub::ReceivedReply> {
+    Fd connection;
+    return hub::ask(address, request, connection);
+  }();
+  if (!reply) return reply.error();
+  const auto bytes = hub::read_sheet(reply->fds[0]);
+  if (!bytes) return bytes.error();
+  return hub::Listing::parse(*bytes);
+}
+
 // What a process has that could leak.
 struct Belongings {
   long descriptors = 0, mappings = 0;  // of memory that it shares
@@ -120,10 +134,11 @@ inline Result<Heard> hear(socket::StackSocket& socket, Deadline deadline = patie
   return Heard{{reinterpret_cast<const char*>(datagram.data.data()), datagram.data.size()}, datagram.peer};
 }
 
-// Two honest processes that exchange numbered datagrams until they are told to stop, and let nothing be lost or late.
+// Two honest processes that exchange numbered datagrams until they are told to stop. Nothing is lost but what finds a queue full, to which anybody may
+// send: such a datagram is said again.
 class HonestPair {
  public:
-  HonestPair(const hub::HubAddress& address, std::uint16_t port) : port_(port) {
+  HonestPair(const hub::HubAddress& address, std::uint16_t port) : address_(address), port_(port) {
     server_ = in_child([&] { return serve(address); });
     client_ = in_child([&] { return ask(address); });
   }
@@ -133,13 +148,39 @@ class HonestPair {
     return {end_of(client_), end_of(server_)};
   }
   [[nodiscard]] std::uint64_t exchanged() const { return shared_->exchanged; }
+  // Datagrams without an answer of which no queue knows; before end().
+  [[nodiscard]] bool has_lost_silently() const {
+    const std::uint64_t lost = shared_->lost;
+    if (lost == 0) return false;
+    const auto listing = listing_of(address_);
+    if (!listing) return true;
+    std::uint64_t counted = 0;
+    for (const auto& each : listing->sockets) counted += each.process == server_ || each.process == client_ ? each.receive_queue_full : 0;
+    return lost > counted;
+  }
+  // Where the pair's datagrams are: what waits unread was not rung for, what waits unsent was not looked at, and the rest was lost.
+  [[nodiscard]] std::string whereabouts() const {
+    const auto listing = listing_of(address_);
+    if (!listing) return listing.error().message();
+    std::string text = std::to_string(exchanged()) + " exchanged";
+    for (const auto& each : listing->sockets) {
+      if (each.process != server_ && each.process != client_) continue;
+      text += each.process == server_ ? "; server: " : "; client: ";
+      text += std::to_string(each.in) + " in, " + std::to_string(each.receive_used) + " octets unread, " + std::to_string(each.receive_queue_full) +
+              " found the queue full; " + std::to_string(each.out) + " out, " + std::to_string(each.send_used) + " octets unsent, " +
+              std::to_string(each.send_refused) + " refused";
+    }
+    for (const auto& each : listing->drops) text += "; " + std::string(each.name.view()) + " " + std::to_string(each.value);
+    return text;
+  }
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
  private:
   struct State {
     std::atomic<bool> ready = false, stop = false;
-    std::atomic<std::uint64_t> exchanged = 0;
+    std::atomic<std::uint64_t> exchanged = 0, lost = 0;
   };
+  static constexpr std::uint64_t most_lost = 20;
   static constexpr std::string_view word = "honest ";
 
   int serve(const hub::HubAddress& address) {
@@ -163,10 +204,12 @@ class HonestPair {
       const std::string text = std::string(word) + (last ? "the end" : std::to_string(i));
       if (!say(**socket, on_loopback(port_), text)) return 3;
       for (;;) {
-        const auto heard = hear(**socket);
-        if (!heard) return 4;
-        if (heard->text == text && heard->peer.port == port_) break;
-        if (heard->text.starts_with(word)) return 5;
+        const auto heard = hear(**socket, 3s);
+        if (heard && heard->text == text && heard->peer.port == port_) break;
+        if (heard && heard->text.starts_with(word) && shared_->lost == 0) return 5;
+        if (heard) continue;
+        if (heard.error().code != EAGAIN || ++shared_->lost > most_lost) return 4;
+        if (!say(**socket, on_loopback(port_), text)) return 3;
       }
       ++shared_->exchanged;
       if (last) return 0;
@@ -174,6 +217,7 @@ class HonestPair {
   }
 
   Shared<State> shared_;
+  const hub::HubAddress address_;
   const std::uint16_t port_;
   pid_t server_ = -1, client_ = -1;
 };

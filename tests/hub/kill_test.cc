@@ -124,7 +124,8 @@ TEST(Killed, ApplicationsLeaveNothingBehind) {
     EXPECT_TRUE(socket->bind(on_loopback(port))) << port;
   }
   const std::uint64_t exchanged = honest.exchanged();
-  EXPECT_TRUE(comes_true([&] { return honest.exchanged() > exchanged + 100; }));
+  EXPECT_TRUE(comes_true([&] { return honest.exchanged() > exchanged + 100; })) << honest.whereabouts();
+  EXPECT_FALSE(honest.has_lost_silently()) << honest.whereabouts();
   EXPECT_EQ(honest.end(), (std::array{0, 0}));
   hub::Request down;
   down.kind = hub::Request::Kind::shut_down;
