@@ -24,7 +24,8 @@ constexpr std::uint64_t tag_of(Tag tag, std::size_t index) { return std::uint64_
 constexpr Duration idle_time = 200us;
 // While the loop does not sleep, it asks after what it waits on once in so long.
 constexpr Duration poll_interval = 25us;
-// While it finds nothing to do, it offers its core to others, at once and then every so many rounds: whom it woke, or polls for, may have to run there.
+// While it finds nothing to do, it offers its core to others, at once and then every so many rounds: whom it woke, or polls for, may have to
+// run there.
 constexpr int rounds_before_yield = 16;
 // Closed sockets that have something left to send.
 constexpr std::size_t max_retired = 256;

@@ -357,12 +357,8 @@ struct Sleeping {
     return true;
   }
 
-  // Reads one datagram after the other, and sleeps while there is none; or takes one, and never comes again.
-  template <class Emit>
-  bool reader_steps(const State& s, std::size_t who, Emit emit) const {
-    State n = s;
-    Reader& r = n.readers[who];
-    switch (s.readers[who].at) {
+  void read(const State& s, State& n, Reader& r) const {
+    switch (r.at) {
       case load_tail:
         r.tail = s.tail;
         r.at = load_head;
@@ -383,6 +379,13 @@ struct Sleeping {
       case count:
         r.at = s.token_count != 0 ? uncount : r.has_one != 0 ? pay : listen;
         break;
+      default:
+        break;
+    }
+  }
+
+  void sleep(const State& s, State& n, Reader& r) const {
+    switch (r.at) {
       case listen:
         ++n.listeners;
         r.at = protocol.looks_before_sleep ? look : asleep;
@@ -391,7 +394,6 @@ struct Sleeping {
         r.at = s.tail != s.head ? leave : asleep;
         break;
       case asleep:
-        if (s.tokens == 0) return false;
         --n.tokens;
         r.at = discount;
         break;
@@ -407,6 +409,13 @@ struct Sleeping {
         --n.listeners;
         r.at = look_after;
         break;
+      default:
+        break;
+    }
+  }
+
+  void tidy(const State& s, State& n, Reader& r) const {
+    switch (r.at) {
       case look_after:
         r.at = s.tail != s.head ? load_tail : uncount;
         break;
@@ -425,15 +434,29 @@ struct Sleeping {
         n.events = 1;
         r.at = done;
         break;
-      case done:
-        if (r.has_one != 0) {
-          r = {gone, 0, 0, 0};
-          emit(n);
-        }
-        r.at = load_tail;
+      default:
         break;
-      case gone:
-        return false;
+    }
+  }
+
+  // Reads one datagram after the other, and sleeps while there is none; or takes one, and never comes again.
+  template <class Emit>
+  bool reader_steps(const State& s, std::size_t who, Emit emit) const {
+    State n = s;
+    Reader& r = n.readers[who];
+    if (r.at == gone || (r.at == asleep && s.tokens == 0)) return false;
+    if (r.at == done) {
+      if (r.has_one != 0) {
+        r = {gone, 0, 0, 0};
+        emit(n);
+      }
+      r.at = load_tail;
+    } else if (r.at < listen) {
+      read(s, n, r);
+    } else if (r.at < look_after) {
+      sleep(s, n, r);
+    } else {
+      tidy(s, n, r);
     }
     if (r.at == load_tail || r.at == listen) r.tail = r.head = r.has_one = 0;  // forgotten: fewer states
     emit(n);

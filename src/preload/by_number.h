@@ -31,6 +31,9 @@ long call(Result (*function)(Types...) noexcept, const long* arguments) {
   return call_with(static_cast<Result (*)(Types...)>(function), arguments, std::index_sequence_for<Types...>());
 }
 
+// `name`, which the same file puts in front of the C library's, for calls by number: to a linker `name` itself is the C library's (real.h).
+#define GANNET_ENTRANCE(name) extern "C" __attribute__((alias(#name), visibility("hidden"))) decltype(::name) entrance_##name
+
 // Those of wait.cc. False: another.
 bool wait_by_number(long number, const long* arguments, long& result);
 // And of descriptors.cc.

@@ -74,29 +74,35 @@ GANNET_INTERPOSED int fclose(FILE* stream) {
 
 }  // extern "C"
 
-// Within this file, so that the calls reach the functions above (real.h).
+GANNET_ENTRANCE(fcntl);
+GANNET_ENTRANCE(dup);
+GANNET_ENTRANCE(dup3);
+GANNET_ENTRANCE(close);
+GANNET_ENTRANCE(dup2);
+GANNET_ENTRANCE(close_range);
+
 bool gannet::preload::descriptor_by_number(long number, const long* arguments, long& result) {
   switch (number) {
     case SYS_fcntl:
-      result = fcntl(static_cast<int>(arguments[0]), static_cast<int>(arguments[1]), arguments[2]);
+      result = entrance_fcntl(static_cast<int>(arguments[0]), static_cast<int>(arguments[1]), arguments[2]);
       return true;
     case SYS_dup:
-      result = call(::dup, arguments);
+      result = call(entrance_dup, arguments);
       return true;
     case SYS_dup3:
-      result = call(::dup3, arguments);
+      result = call(entrance_dup3, arguments);
       return true;
     case SYS_close:
-      result = call(::close, arguments);
+      result = call(entrance_close, arguments);
       return true;
 #ifdef SYS_dup2
     case SYS_dup2:
-      result = call(::dup2, arguments);
+      result = call(entrance_dup2, arguments);
       return true;
 #endif
 #ifdef SYS_close_range
     case SYS_close_range:
-      result = call(::close_range, arguments);
+      result = call(entrance_close_range, arguments);
       return true;
 #endif
     default:

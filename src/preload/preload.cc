@@ -280,6 +280,26 @@ GANNET_INTERPOSED FILE* fdopen(int fd, const char* mode) noexcept {
 
 // Programs that call the kernel by number.
 
+GANNET_ENTRANCE(socket);
+GANNET_ENTRANCE(bind);
+GANNET_ENTRANCE(connect);
+GANNET_ENTRANCE(getsockname);
+GANNET_ENTRANCE(getpeername);
+GANNET_ENTRANCE(getsockopt);
+GANNET_ENTRANCE(setsockopt);
+GANNET_ENTRANCE(shutdown);
+GANNET_ENTRANCE(sendto);
+GANNET_ENTRANCE(sendmsg);
+GANNET_ENTRANCE(sendmmsg);
+GANNET_ENTRANCE(recvfrom);
+GANNET_ENTRANCE(recvmsg);
+GANNET_ENTRANCE(recvmmsg);
+GANNET_ENTRANCE(read);
+GANNET_ENTRANCE(write);
+GANNET_ENTRANCE(readv);
+GANNET_ENTRANCE(writev);
+GANNET_ENTRANCE(ioctl);
+
 GANNET_INTERPOSED long syscall(long number, ...) noexcept {
   va_list list;
   va_start(list, number);
@@ -288,43 +308,43 @@ GANNET_INTERPOSED long syscall(long number, ...) noexcept {
   va_end(list);
   switch (number) {
     case SYS_socket:
-      return call(::socket, a);
+      return call(entrance_socket, a);
     case SYS_bind:
-      return call(::bind, a);
+      return call(entrance_bind, a);
     case SYS_connect:
-      return call(::connect, a);
+      return call(entrance_connect, a);
     case SYS_getsockname:
-      return call(::getsockname, a);
+      return call(entrance_getsockname, a);
     case SYS_getpeername:
-      return call(::getpeername, a);
+      return call(entrance_getpeername, a);
     case SYS_getsockopt:
-      return call(::getsockopt, a);
+      return call(entrance_getsockopt, a);
     case SYS_setsockopt:
-      return call(::setsockopt, a);
+      return call(entrance_setsockopt, a);
     case SYS_shutdown:
-      return call(::shutdown, a);
+      return call(entrance_shutdown, a);
     case SYS_sendto:
-      return call(::sendto, a);
+      return call(entrance_sendto, a);
     case SYS_sendmsg:
-      return call(::sendmsg, a);
+      return call(entrance_sendmsg, a);
     case SYS_sendmmsg:
-      return call(::sendmmsg, a);
+      return call(entrance_sendmmsg, a);
     case SYS_recvfrom:
-      return call(::recvfrom, a);
+      return call(entrance_recvfrom, a);
     case SYS_recvmsg:
-      return call(::recvmsg, a);
+      return call(entrance_recvmsg, a);
     case SYS_recvmmsg:
-      return call(::recvmmsg, a);
+      return call(entrance_recvmmsg, a);
     case SYS_read:
-      return call(::read, a);
+      return call(entrance_read, a);
     case SYS_write:
-      return call(::write, a);
+      return call(entrance_write, a);
     case SYS_readv:
-      return call(::readv, a);
+      return call(entrance_readv, a);
     case SYS_writev:
-      return call(::writev, a);
+      return call(entrance_writev, a);
     case SYS_ioctl:
-      return ::ioctl(static_cast<int>(a[0]), static_cast<unsigned long>(a[1]), a[2]);
+      return entrance_ioctl(static_cast<int>(a[0]), static_cast<unsigned long>(a[1]), a[2]);
     case SYS_execve:
       return call(::execve, a);
     default:

@@ -145,21 +145,25 @@ GANNET_INTERPOSED int epoll_pwait2(int epoll, epoll_event* events, int room, con
 
 }  // extern "C"
 
-// Within this file, so that the calls reach the functions above (real.h).
+GANNET_ENTRANCE(epoll_ctl);
+GANNET_ENTRANCE(poll);
+GANNET_ENTRANCE(select);
+GANNET_ENTRANCE(epoll_wait);
+
 bool gannet::preload::wait_by_number(long number, const long* arguments, long& result) {
   switch (number) {
     case SYS_epoll_ctl:
-      result = call(::epoll_ctl, arguments);
+      result = call(entrance_epoll_ctl, arguments);
       return true;
 #ifdef SYS_poll
     case SYS_poll:
-      result = call(::poll, arguments);
+      result = call(entrance_poll, arguments);
       return true;
     case SYS_select:
-      result = call(::select, arguments);
+      result = call(entrance_select, arguments);
       return true;
     case SYS_epoll_wait:
-      result = call(::epoll_wait, arguments);
+      result = call(entrance_epoll_wait, arguments);
       return true;
 #endif
     default:

@@ -826,6 +826,7 @@ static void corking(void) {
   LINE(send(s, "", 0, 0));
   settle(other, POLLIN);
   LINE(recv(other, big, sizeof big, MSG_DONTWAIT));
+  settle(other, POLLIN);
   LINE(recv(other, big, sizeof big, MSG_DONTWAIT));
   LINE(send(s, big, 65508, MSG_MORE));
   int one = 1;
