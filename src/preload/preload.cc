@@ -274,8 +274,8 @@ static int close_stream(void* cookie) {
 // A stream over a socket reads and writes as we do; it has no fileno().
 GANNET_INTERPOSED FILE* fdopen(int fd, const char* mode) noexcept {
   if (!table.find_certain(fd)) return real().fdopen(fd, mode);
-  return fopencookie(reinterpret_cast<void*>(std::intptr_t{fd}), mode,
-                     {.read = read_stream, .write = write_stream, .seek = nullptr, .close = close_stream});
+  void* cookie = reinterpret_cast<void*>(std::intptr_t{fd});  // NOLINT(performance-no-int-to-ptr): a number, never followed
+  return fopencookie(cookie, mode, {.read = read_stream, .write = write_stream, .seek = nullptr, .close = close_stream});
 }
 
 // Programs that call the kernel by number.

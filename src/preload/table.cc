@@ -33,7 +33,7 @@ Table::Use Table::find_certain(int fd) {
 
 Table::Use Table::find(int fd) {
   if (fd < 0 || fd >= max_descriptors) return {};
-  std::atomic<Entry*>& slot = slots_[fd];
+  const std::atomic_ref<Entry*> slot = at(fd);
   while (Entry* entry = slot.load(std::memory_order_acquire)) {
     std::uint32_t users = entry->users.load(std::memory_order_relaxed);
     while (users != 0 && !entry->users.compare_exchange_weak(users, users + 1, std::memory_order_acq_rel)) {
@@ -68,13 +68,13 @@ bool Table::add(int fd, socket::PosixSocket::Attach attach, Family family) {
 
 // The slot's count comes with `entry`.
 void Table::put(int fd, Entry* entry) {
-  Entry* before = slots_[fd].exchange(entry, std::memory_order_acq_rel);
+  Entry* before = at(fd).exchange(entry, std::memory_order_acq_rel);
   if (entry != nullptr) highest_ = std::max(highest_.load(), fd);
   if (before == nullptr) return;
   // The socket lives on under another number, if it has one.
   if (before->home == fd && before->users.load(std::memory_order_acquire) > 1) {
     for (int other = 0; other <= highest_; ++other) {
-      if (slots_[other].load(std::memory_order_relaxed) != before) continue;
+      if (at(other).load(std::memory_order_relaxed) != before) continue;
       before->home = other;
       before->socket->move_to(other);
       break;
@@ -94,10 +94,10 @@ void Table::release(Entry& entry) {
 
 void Table::duplicate(int from, int to) {
   if (from == to || from < 0 || to < 0 || to >= max_descriptors) return;
-  const bool known = from < max_descriptors && slots_[from].load(std::memory_order_acquire) != nullptr;
-  if ((!known && slots_[to].load(std::memory_order_acquire) == nullptr) || !is_ours()) return;
+  const bool known = from < max_descriptors && at(from).load(std::memory_order_acquire) != nullptr;
+  if ((!known && at(to).load(std::memory_order_acquire) == nullptr) || !is_ours()) return;
   const std::lock_guard guard(mutex_);
-  Entry* entry = known ? slots_[from].load(std::memory_order_relaxed) : nullptr;
+  Entry* entry = known ? at(from).load(std::memory_order_relaxed) : nullptr;
   if (entry != nullptr) entry->users.fetch_add(1, std::memory_order_acq_rel);
   put(to, entry);
 }
@@ -105,9 +105,9 @@ void Table::duplicate(int from, int to) {
 bool Table::replace(int fd, int with) {
   if (!is_ours()) return false;
   const std::lock_guard guard(mutex_);
-  Entry* entry = slots_[fd].load(std::memory_order_relaxed);
+  Entry* entry = at(fd).load(std::memory_order_relaxed);
   for (int each = 0; entry != nullptr && each <= highest_; ++each) {
-    if (slots_[each].load(std::memory_order_relaxed) != entry) continue;
+    if (at(each).load(std::memory_order_relaxed) != entry) continue;
     const int flags = (::fcntl(each, F_GETFD) & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0;
     if (real().dup3(with, each, flags) < 0) return false;
     put(each, nullptr);
@@ -116,7 +116,7 @@ bool Table::replace(int fd, int with) {
 }
 
 void Table::remove(int fd) {
-  if (fd < 0 || fd >= max_descriptors || slots_[fd].load(std::memory_order_acquire) == nullptr || !is_ours()) return;
+  if (fd < 0 || fd >= max_descriptors || at(fd).load(std::memory_order_acquire) == nullptr || !is_ours()) return;
   const std::lock_guard guard(mutex_);
   put(fd, nullptr);
 }
@@ -124,7 +124,7 @@ void Table::remove(int fd) {
 void Table::forget(int fd, const Entry& entry) {
   if (!is_ours()) return;
   const std::lock_guard guard(mutex_);
-  if (slots_[fd].load(std::memory_order_relaxed) == &entry) put(fd, nullptr);
+  if (at(fd).load(std::memory_order_relaxed) == &entry) put(fd, nullptr);
 }
 
 void Table::remove_range(unsigned first, unsigned last) {
@@ -152,7 +152,7 @@ void Table::settle(int fd) {
 template <class Action>
 void Table::for_each(Action action) {
   for (int fd = 0; fd <= highest_; ++fd) {
-    Entry* entry = slots_[fd].load(std::memory_order_relaxed);
+    Entry* entry = at(fd).load(std::memory_order_relaxed);
     if (entry != nullptr && entry->home == fd) action(*entry->socket);
   }
 }

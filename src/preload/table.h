@@ -83,8 +83,9 @@ class Table {
   void release(Entry& entry);
   template <class Action>
   void for_each(Action action);  // socket; locked
+  [[nodiscard]] std::atomic_ref<Entry*> at(int fd) { return std::atomic_ref<Entry*>(slots_[fd]); }
 
-  std::atomic<Entry*> slots_[max_descriptors] = {};
+  Entry* slots_[max_descriptors] = {};  // read and written through at(); plain, so that a compiler lays out a million of them at once
   std::mutex mutex_;
   Entry* free_ = nullptr;
   std::atomic<int> highest_ = -1;

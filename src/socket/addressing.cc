@@ -68,7 +68,7 @@ Result<std::unique_ptr<link::Link>> open_tap(std::string_view name) {
 }
 
 Result<std::uint32_t> configure(engine::Engine& engine, std::unique_ptr<link::Link> link, const Addressing& addressing) {
-  const auto interface = engine.add_link(std::move(link));
+  auto interface = engine.add_link(std::move(link));
   if (!interface) return interface;
   stack::Stack& stack = engine.stack();
   if (const auto added = stack.add_address(*interface, addressing.ip, addressing.prefix, engine.now()); !added) return added.error();

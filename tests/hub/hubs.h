@@ -134,8 +134,8 @@ inline Result<Heard> hear(socket::StackSocket& socket, Deadline deadline = patie
   return Heard{{reinterpret_cast<const char*>(datagram.data.data()), datagram.data.size()}, datagram.peer};
 }
 
-// Two honest processes that exchange numbered datagrams until they are told to stop. Nothing is lost but what finds a queue full, to which anybody may
-// send: such a datagram is said again.
+// Two honest processes that exchange numbered datagrams until they are told to stop. Nothing is lost but what finds a queue full, to which anybody
+// may send: such a datagram is said again.
 class HonestPair {
  public:
   HonestPair(const hub::HubAddress& address, std::uint16_t port) : address_(address), port_(port) {
