@@ -82,6 +82,8 @@ def layering():
         room = room_of(path)
         for line, quote, name in cxx.includes(path):
             other = name.split("/")[0]
+            if path.startswith("examples/") and (ROOT / "examples" / name).is_file():
+                continue  # its own other half
             if path.startswith(("include/", "examples/")) and (quote == '"' or (ROOT / "src" / name).is_file()):
                 yield Finding(path, line, f'includes "{name}"', "public headers and examples stand on the public API alone", "include <gannet/...>, or move what you need there")
             elif quote == '"' and room in layers() and other not in layers()[room]:

@@ -58,7 +58,8 @@ Options options_in(const std::vector<std::string>& fields, std::size_t first) {
 class Transfer {
  public:
   // A client does not know the server's port for this transfer until the first answer comes from it.
-  Transfer(Socket socket, const Address& peer, bool knows_port) : socket_(std::move(socket)), peer_(peer), knows_port_(knows_port) {}
+  Transfer(Socket socket, const Address& peer, bool is_server)
+      : socket_(std::move(socket)), peer_(peer), is_server_(is_server), knows_port_(is_server) {}
 
   void use(const Options& options) {
     if (auto it = options.find("blksize"); it != options.end()) block_size_ = it->second;
@@ -76,8 +77,7 @@ class Transfer {
   }
   // Writes beside `path`, which is there only when all of it is. `last` is answered by block 1 or by the options.
   void receive_file(const std::filesystem::path& path, std::string last) {
-    const std::filesystem::path part = path.string() + ".part";
-    if (std::filesystem::exists(part)) throw Failure(6, "somebody is sending this file already");
+    const std::filesystem::path part = path.string() + '.' + std::to_string(peer_.port) + ".part";
     const std::unique_ptr<const std::filesystem::path, void (*)(const std::filesystem::path*)> guard(
         &part, [](auto* left) { std::filesystem::remove(*left); });
     std::ofstream file(part, std::ios::binary);
@@ -91,7 +91,7 @@ class Transfer {
     file.close();
     std::filesystem::rename(part, path);
     do say(last);  // again when the other side repeats itself, because this one was lost (RFC 1350 6)
-    while (!hear(patience_).empty());
+    while (!hear(is_server_ ? 6 * patience_ : patience_).empty());
   }
   void fail(unsigned code, std::string_view why) { say(packet(error, code, why).append(1, '\0')); }
 
@@ -107,11 +107,12 @@ class Transfer {
       if (heard->peer != peer_) static_cast<void>(socket_.send_to(bytes_of(packet(error, 5, "not your transfer").append(1, '\0')), heard->peer));
     }
   }
-  // Sends `what` until it is answered. Another answer is an old one: to send again for it would double all that follows (RFC 1123 4.2.3.1).
+  // Sends `what` until it is answered, each time with more patience. Another answer is an old one: to send again for it would double all that follows
+  // (RFC 1123 4.2.3.1).
   std::string ask(const std::string& what, unsigned kind, unsigned block) {
-    for (int tries = 0; tries < 10; ++tries) {
+    for (auto patience = patience_; patience < 64 * patience_; patience *= 2) {
       say(what);
-      const gannet::Deadline deadline = std::chrono::steady_clock::now() + patience_;
+      const gannet::Deadline deadline = std::chrono::steady_clock::now() + patience;
       for (std::string answer; !(answer = hear(deadline)).empty();) {
         if (number_at(answer, 0) == error) throw std::runtime_error("the other side says: " + answer.substr(4, answer.find('\0', 4) - 4));
         if (number_at(answer, 0) == kind && number_at(answer, 2) == block) return answer;
@@ -125,7 +126,7 @@ class Transfer {
 
   Socket socket_;
   Address peer_;
-  bool knows_port_;
+  bool is_server_, knows_port_;
   std::size_t block_size_ = 512;
   std::chrono::milliseconds patience_ = std::chrono::seconds(1);
 };

@@ -3,6 +3,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,15 @@ def run(*arguments, stdin="", encoding=None):
     """(exit status, standard output, standard error) of one command."""
     done = subprocess.run([GANNET, *map(str, arguments)], input=stdin, capture_output=True, text=True, encoding=encoding, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def for_any_user(folder):
+    """The command where any user may run it: in `folder`, if need be."""
+    os.chmod(folder, 0o755)
+    if subprocess.run(["test", "-x", GANNET.resolve()], user=65534, group=65534, extra_groups=[], check=False).returncode == 0:
+        return GANNET.resolve()
+    shutil.copy(GANNET.resolve().parent / "libgannet-preload.so", folder)
+    return shutil.copy(GANNET, folder)
 
 
 def events(text, kind=None):

@@ -3,9 +3,10 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 
-from gannet import GANNET, PATIENCE, enter_namespace, events, run
+from gannet import PATIENCE, enter_namespace, events, for_any_user, run
 from programs import PYTHON, Programs, echo_client, echo_server, main, result_of, under
 from tap_test import make_tap
 
@@ -78,8 +79,9 @@ class OrdinaryUser(Programs):
     def test_is_told_what_to_do(self):
         if subprocess.run(["true"], user=65534, check=False).returncode != 0:
             self.skipTest("needs another user's id")
-        done = subprocess.run([GANNET.resolve(), "run", "--via", "tap:gannet3,10.9.0.2/24", "--", "true"], user=65534, group=65534, extra_groups=[],
-                              env=dict(os.environ, XDG_RUNTIME_DIR=""), capture_output=True, text=True, timeout=PATIENCE, check=False)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([for_any_user(folder), "run", "--via", "tap:gannet3,10.9.0.2/24", "--", "true"], user=65534, group=65534, extra_groups=[],
+                                  env=dict(os.environ, XDG_RUNTIME_DIR=""), capture_output=True, text=True, timeout=PATIENCE, check=False)
         self.assertEqual((done.returncode, done.stdout), (4, ""))
         self.assertRegex(done.stderr, r"\Agannet: this user may not open the TAP device gannet3; allow it once with: .*sudo ip tuntap add dev gannet3.*\n\Z")
 

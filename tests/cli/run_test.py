@@ -7,7 +7,7 @@ import struct
 import subprocess
 import tempfile
 
-from gannet import GANNET, PATIENCE, Command, run
+from gannet import PATIENCE, Command, for_any_user, run
 from programs import PYTHON, Programs, echo_client, echo_server, main, result_of, under
 
 # Two sockets of one process; `wait` is each way of waiting in turn: nothing comes at first, then one datagram, then nothing again.
@@ -243,11 +243,11 @@ class Refusals(Command):
         if os.geteuid() != 0 or not capable or not os.path.exists(setcap):
             self.skipTest("needs root, ping and setcap, to make a program with capabilities")
         with tempfile.TemporaryDirectory() as folder:
-            os.chmod(folder, 0o755)
+            command = for_any_user(folder)
             capable = shutil.copy(capable, folder)
             if subprocess.run([setcap, "cap_net_raw+ep", capable], check=False, capture_output=True).returncode != 0:
                 self.skipTest("capabilities cannot be given here")
-            done = subprocess.run([GANNET.resolve(), "run", "--via", "none", "--", capable], user=65534, group=65534, extra_groups=[], text=True,
+            done = subprocess.run([command, "run", "--via", "none", "--", capable], user=65534, group=65534, extra_groups=[], text=True,
                                   capture_output=True, timeout=PATIENCE, check=False)
             self.assertEqual(done.returncode, 126, done.stderr)
             self.assertRegex(done.stderr, r"\Agannet: .*it has file capabilities.*\n\Z")
