@@ -363,28 +363,37 @@ Result<void> Engine::watch(int fd, std::uint64_t tag, std::uint32_t events, bool
   return Error{errno, "the host's loop cannot watch this descriptor"};
 }
 
+// Watched first: an interface that is ours alone cannot be removed again.
 Result<std::uint32_t> Engine::add_link(std::unique_ptr<link::Link> link) {
+  if (auto watched = watch_next_port(link->fd()); !watched) return watched.error();
   const link::Caps& caps = link->caps();
   const auto interface =
       stack_->add_interface({.name = caps.name, .mac = caps.mac, .mtu = static_cast<std::uint32_t>(caps.mtu), .ethernet = caps.ethernet});
-  if (!interface) return interface.error();
-  if (const auto added = add_link(std::move(link), *interface); !added) {
-    static_cast<void>(stack_->remove_interface(*interface));
-    return added.error();
+  if (!interface) {
+    if (link->fd() >= 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->fd(), nullptr);
+    return interface.error();
   }
+  add_port(std::move(link), *interface);
   return *interface;
 }
 
 Result<void> Engine::add_link(std::unique_ptr<link::Link> link, std::uint32_t interface) {
   if (stack_->interfaces().find(interface) == nullptr) return Error{ENODEV, "no interface has this index"};
   if (this->link(interface) != nullptr) return Error{EEXIST, "the interface has a link already"};
-  const int fd = link->fd();
-  if (fd >= 0) {
-    if (auto watched = watch(fd, tag_of(Tag::port, ports_.size()), EPOLLIN); !watched) return watched;
-  }
-  if (link->caps().waits_on_fd) ++waiting_ports_;
-  ports_.push_back({.interface = interface, .link = std::move(link), .fd = fd});
+  if (auto watched = watch_next_port(link->fd()); !watched) return watched;
+  add_port(std::move(link), interface);
   return {};
+}
+
+Result<void> Engine::watch_next_port(int fd) {
+  if (fd < 0) return {};
+  return watch(fd, tag_of(Tag::port, ports_.size()), EPOLLIN);
+}
+
+void Engine::add_port(std::unique_ptr<link::Link> link, std::uint32_t interface) {
+  if (link->caps().waits_on_fd) ++waiting_ports_;
+  const int fd = link->fd();
+  ports_.push_back({.interface = interface, .link = std::move(link), .fd = fd});
 }
 
 void Engine::remove_link(std::uint32_t interface) {

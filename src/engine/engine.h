@@ -179,6 +179,8 @@ class Engine {
   void close_bell(Seat& seat);
   void release(std::uint32_t slot);
   Result<void> watch(int fd, std::uint64_t tag, std::uint32_t events, bool change = false);
+  Result<void> watch_next_port(int fd);
+  void add_port(std::unique_ptr<link::Link> link, std::uint32_t interface);
 
   const stack::Sharing sharing_;
   const Duration spin_, retirement_;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -268,6 +269,35 @@ TEST(Engine, TellsOnceOfALinkThatIsGoneAndSleepsOn) {
   engine->stop();
   for (int i = 0; i < 3; ++i) engine->run_once(Moment::min());
   EXPECT_EQ(told, 1);
+}
+
+// A link that cannot be waited for: its interface goes with it, and the next one is as if it had never been.
+TEST(Engine, TakesBackWhatHasNoLink) {
+  class Unwatchable : public link::Link {
+   public:
+    [[nodiscard]] const link::Caps& caps() const override { return caps_; }
+    std::size_t receive(std::span<Frame>, FramePools&, Time) override { return 0; }
+    std::size_t send(std::span<Frame>, Time) override { return 0; }
+    [[nodiscard]] int fd() const override { return fd_.get(); }
+    [[nodiscard]] const link::Counters& counters() const override { return counters_; }
+
+   private:
+    link::Caps caps_{.name = "unwatchable"};
+    link::Counters counters_;
+    Fd fd_{::memfd_create("no device", MFD_CLOEXEC)};  // epoll takes no files
+  };
+  const auto engine = Engine::create(small_setup()).value();
+  const std::size_t before = engine->stack().interfaces().all().size();
+  const auto refused = engine->add_link(std::make_unique<Unwatchable>());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EPERM);
+  EXPECT_EQ(engine->stack().interfaces().all().size(), before);
+  const auto segment = link::MemorySegment::create().value();
+  const auto interface = engine->add_link(segment->attach().value());
+  ASSERT_TRUE(interface);
+  EXPECT_NE(engine->link(*interface), nullptr);
+  EXPECT_EQ(engine->add_link(std::make_unique<Unwatchable>(), *interface).error().code, EEXIST);
+  EXPECT_EQ(engine->add_link(std::make_unique<Unwatchable>(), 77).error().code, ENODEV);
 }
 
 // A socket that nobody looked at for long asks to be told; one that was closed meanwhile is no longer asked.

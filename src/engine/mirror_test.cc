@@ -142,6 +142,20 @@ TEST_F(MirrorTest, CountsWhatExceedsItsBounds) {
   EXPECT_NE(find(300), nullptr);
 }
 
+// Without a way out an interface would be a hole: it is not there, and counts as omitted; and it comes when the way is there.
+TEST_F(MirrorTest, OmitsAnInterfaceWithoutAWayOut) {
+  const auto open_face = std::exchange(hooks_.open_face, [](std::uint32_t interface, const std::string& name, std::size_t mtu) {
+    if (interface == 7) return Result<std::unique_ptr<link::Link>>(Error{EMFILE});
+    return Result<std::unique_ptr<link::Link>>(std::make_unique<Face>(name, mtu));
+  });
+  EXPECT_EQ(apply(), (Omitted{.interfaces = 1, .addresses = 1, .routes = 2}));
+  EXPECT_EQ(find(7), nullptr);
+  EXPECT_EQ(path(ip(192, 0, 2, 9)).error().code, ENETUNREACH);
+  hooks_.open_face = open_face;
+  EXPECT_EQ(apply(), Omitted{});
+  EXPECT_EQ(path(ip(192, 0, 2, 9))->interface, 7u);
+}
+
 // This machine's kernel, whatever it has.
 TEST(KernelNetwork, IsRead) {
   const auto kernel = read_kernel();
