@@ -335,6 +335,24 @@ TEST_F(Groups, AreAnnouncedWhenTheInterfaceGetsAnAddress) {
   EXPECT_EQ(reports().size(), late.stack.config().igmp_robustness) << "a second address is no news";
 }
 
+// G3, G4: who has lost all its addresses, and gets one at that very moment, speaks as somebody else, and tells of all its groups.
+TEST_F(Groups, AreAnnouncedAnewFromAnotherAddress) {
+  Host& moving = net.add_host("");
+  App app(net, moving);
+  ASSERT_TRUE(app.join("239.1.2.3", moving.interface));
+  ASSERT_TRUE(moving.stack.add_address(moving.interface, ip("10.0.0.4"), 24, net.now));
+  net.run_for(5s);
+  const std::size_t before = reports().size();
+  EXPECT_EQ(before, moving.stack.config().igmp_robustness);
+  ASSERT_TRUE(moving.stack.remove_address(moving.interface, ip("10.0.0.4"), net.now));
+  EXPECT_EQ(moving.stack.remove_address(moving.interface, ip("10.0.0.4"), net.now).error().code, EADDRNOTAVAIL);
+  ASSERT_TRUE(moving.stack.add_address(moving.interface, ip("10.0.0.6"), 24, net.now));
+  net.run_for(5s);
+  ASSERT_EQ(reports().size(), 2 * before);
+  EXPECT_EQ(reports().back().ipv4.src, ip("10.0.0.6"));
+  EXPECT_EQ(groups_in(reports().back()), std::vector{ip("239.1.2.3")});
+}
+
 TEST_F(Groups, AreAnnouncedWhenAProbedAddressIsOurs) {
   Host& late = net.add_host("", {.arp_probe = true});
   App app(net, late);
