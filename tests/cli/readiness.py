@@ -1,7 +1,10 @@
 """When a UDP socket is ready, and for what: a program that prints what Linux's wait calls say, case by case. On the kernel and under `gannet run` it is
 to print the same (readiness_test.py)."""
+import ctypes
 import os
+import platform
 import select
+import signal
 import socket
 import threading
 import time
@@ -59,8 +62,83 @@ def by_epoll(watched, flags=0):
         return words(dict(waiter.poll(0)).get(watched.fileno(), 0), EPOLL)
 
 
+# The calls that take a signal mask, of which Python knows none.
+
+class PollFd(ctypes.Structure):
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+class Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class EpollEvent(ctypes.Structure):
+    _pack_ = 1 if platform.machine() == "x86_64" else 8
+    _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
+
+
+libc = ctypes.CDLL(None, use_errno=True)
+NO_SIGNAL = bytes(128)  # a sigset_t that blocks none
+
+
+def called(count):
+    if count < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return count
+
+
+def timespec(wait):
+    return ctypes.byref(Timespec(int(wait), int(wait % 1 * 1e9)))
+
+
+def ppoll(watched, wanted, wait, mask=None):
+    entry = PollFd(watched.fileno(), wanted)
+    count = called(libc.ppoll(ctypes.byref(entry), ctypes.c_ulong(1), timespec(wait), mask))
+    return count, entry.revents
+
+
+def pselect(watched, wait, mask=None, which=(0, 1, 2)):
+    """Which of the three sets it is in."""
+    fd = watched.fileno()
+    sets = [(ctypes.c_uint64 * 16)() for _ in range(3)]
+    for i in which:
+        sets[i][fd // 64] = 1 << fd % 64
+    count = called(libc.pselect(fd + 1, *sets, timespec(wait), mask))
+    return count, [bool(each[fd // 64]) for each in sets]
+
+
+def pwait(waiter, wait, mask=None):
+    event = EpollEvent()
+    count = called(libc.epoll_pwait(waiter.fileno(), ctypes.byref(event), 1, int(wait * 1000), mask))
+    return count, event.events
+
+
+def pwait2(waiter, wait, mask=None):
+    event = EpollEvent()
+    count = called(libc.epoll_pwait2(waiter.fileno(), ctypes.byref(event), 1, timespec(wait), mask))
+    return count, event.events
+
+
+def by_ppoll(watched):
+    count, events = ppoll(watched, ALL, 0)
+    return f"{count} {words(events, POLL)}"
+
+
+def by_pselect(watched):
+    count, ready = pselect(watched, 0)
+    return f"{count} " + ("+".join(word for word, got in zip(("in", "out", "exceptional"), ready) if got) or "nothing")
+
+
+def by_epoll_pwait(call, watched):
+    with select.epoll() as waiter:
+        waiter.register(watched, WATCHED)
+        count, events = call(waiter, 0)
+        return f"{count} {words(events, EPOLL)}"
+
+
 def tell(case, watched):
-    print(f"{case}: poll {by_poll(watched)}, select {by_select(watched)}, epoll {by_epoll(watched)}, edge {by_epoll(watched, select.EPOLLET)}")
+    print(f"{case}: poll {by_poll(watched)}, select {by_select(watched)}, epoll {by_epoll(watched)}, edge {by_epoll(watched, select.EPOLLET)}, "
+          f"ppoll {by_ppoll(watched)}, pselect {by_pselect(watched)}, pwait {by_epoll_pwait(pwait, watched)}, {by_epoll_pwait(pwait2, watched)}")
 
 
 def levels():
@@ -251,9 +329,30 @@ def wait_by_epoll(watched, wait):
         return bool(waiter.poll(wait))
 
 
+def wait_by_ppoll(watched, wait, mask=None):
+    return bool(ppoll(watched, select.POLLIN, wait, mask)[0])
+
+
+def wait_by_pselect(watched, wait, mask=None):
+    return bool(pselect(watched, wait, mask, which=(0,))[0])
+
+
+def wait_by_epoll_pwait(watched, wait, mask=None, call=pwait):
+    with select.epoll() as waiter:
+        waiter.register(watched, select.EPOLLIN)
+        return bool(call(waiter, wait, mask)[0])
+
+
+def wait_by_epoll_pwait2(watched, wait, mask=None):
+    return wait_by_epoll_pwait(watched, wait, mask, pwait2)
+
+
+WITH_MASK = wait_by_ppoll, wait_by_pselect, wait_by_epoll_pwait, wait_by_epoll_pwait2
+
+
 def wake_ups():
     a = bound()
-    for wait in wait_by_poll, wait_by_select, wait_by_epoll:
+    for wait in wait_by_poll, wait_by_select, wait_by_epoll, *WITH_MASK:
         start = time.monotonic()
         print(wait.__name__, "times out", wait(a, QUIET), time.monotonic() - start > QUIET * 0.9)
         later = threading.Timer(QUIET, send, (a,))
@@ -261,6 +360,26 @@ def wake_ups():
         print(wait.__name__, "is woken", wait(a, COMES))
         later.join()
         take(a)
+
+
+def masks():
+    """A signal that is blocked and pending ends a wait whose mask lets it in, and no other."""
+    a, caught = bound(), []
+    signal.signal(signal.SIGUSR1, lambda *_: caught.append("caught"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    for wait in WITH_MASK:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        print(wait.__name__, "keeps the mask:", wait(a, QUIET), caught)
+        send(a)
+        print(wait.__name__, "wakes under it:", wait(a, COMES), caught)
+        take(a)
+        try:
+            wait(a, COMES, NO_SIGNAL)
+        except InterruptedError:
+            print(wait.__name__, "lets it in:", caught)
+        caught.clear()
+        print(wait.__name__, "put the mask back:", signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR1})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
 
 
 def in_child(work):
@@ -288,5 +407,5 @@ def children():
     tell("and taken here", a)
 
 
-for part in levels, errors, shut_down, epoll_by_level, epoll_once, epoll_by_edge, descriptors, wake_ups, children:
+for part in levels, errors, shut_down, epoll_by_level, epoll_once, epoll_by_edge, descriptors, wake_ups, masks, children:
     part()

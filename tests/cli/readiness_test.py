@@ -1,4 +1,4 @@
-"""poll, select and epoll on a socket of ours: event by event what they say of the kernel's, in the same run. The cases are in readiness.py."""
+"""poll, select, epoll and their twins with a signal mask, on a socket of ours: event by event what they say of the kernel's, in the same run. The cases are in readiness.py."""
 from programs import PYTHON, Programs, main, result_of, under
 
 CASES = ["-B", "tests/cli/readiness.py"]
