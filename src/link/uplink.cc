@@ -40,6 +40,7 @@ std::expected<Departure, Drop> parse(Frame& frame, std::uint32_t interface) {
   Departure departure{.datagram = {.src = {ipv4->src, wire::load_be16(ipv4->payload, 0)},
                                    .dst = {ipv4->dst, wire::load_be16(ipv4->payload, 2)},
                                    .interface = interface,
+                                   .any_source = (ipv4->id & wire::guest_note::any_source) != 0,
                                    .ttl = ipv4->ttl,
                                    .tos = ipv4->tos,
                                    .options = ipv4->options},
@@ -124,13 +125,16 @@ Result<void> Uplink::claim(const Address& local, bool reuse_address, bool reuse_
   if (!socket) return socket.error();
   auto claim = std::make_unique<Claim>(Claim{.socket = std::move(*socket), .count = 1, .shared = reuse_address || reuse_port});
   if (auto watched = watch(*claim, EPOLLIN, false); !watched) return watched;
+  if (!local.ip.is_any() && !is_own(local.ip)) of_groups_.push_back(claim.get());
   claims_.emplace(key, std::move(claim));
   return {};
 }
 
 void Uplink::release(const Address& local) {
   const auto found = claims_.find(key_of(local.ip, local.port));
-  if (found != claims_.end() && --found->second->count == 0) claims_.erase(found);
+  if (found == claims_.end() || --found->second->count != 0) return;
+  std::erase(of_groups_, found->second.get());
+  claims_.erase(found);
 }
 
 Result<void> Uplink::watch(Claim& claim, std::uint32_t events, bool change) {
@@ -145,6 +149,13 @@ Uplink::Claim* Uplink::find(const IpAddress& ip, std::uint16_t port) {
   auto found = claims_.find(key_of(ip, port));
   if (found == claims_.end()) found = claims_.find(key_of(IpAddress::any(Family::ipv4), port));
   return found == claims_.end() ? nullptr : found->second.get();
+}
+
+// Whose socket sends from there. One that is bound to a group or a broadcast address hears by that, and sends from another.
+Uplink::Claim* Uplink::find_sender(const IpAddress& ip, std::uint16_t port) {
+  if (Claim* claim = find(ip, port)) return claim;
+  const auto found = std::ranges::find(of_groups_, port, [](const Claim* claim) { return claim->socket.local().port; });
+  return found == of_groups_.end() ? nullptr : *found;
 }
 
 Result<void> Uplink::update_group(const IpAddress& group, std::uint32_t interface, bool exclude, std::span<const IpAddress> sources) {
@@ -183,7 +194,8 @@ std::size_t Uplink::send_run(UplinkFace& face, std::span<Frame> frames, Time now
   for (; count < std::min(frames.size(), uplink_batch); ++count) {
     const auto departure = parse(frames[count], face.interface());
     const UplinkDatagram* datagram = departure ? &departure->datagram : nullptr;
-    Claim* own = datagram != nullptr ? find(datagram->src.ip, datagram->src.port) : nullptr;
+    Claim* own =
+        datagram != nullptr ? find_sender(datagram->any_source ? IpAddress::any(Family::ipv4) : datagram->src.ip, datagram->src.port) : nullptr;
     const bool returns = own != nullptr && datagram->interface == 0 && find(datagram->dst.ip, datagram->dst.port) != nullptr;
     if (own == nullptr || returns) {
       if (count != 0) break;
@@ -384,7 +396,7 @@ std::optional<Drop> Uplink::reason_to_cancel(const Claim& claim, const UplinkDat
   const bool is_wildcard = claim.socket.local().ip.is_any();
   if (!is_wildcard && claims_.contains(key_of(IpAddress::any(Family::ipv4), datagram.dst.port))) return Drop::uplink_own_copy;
   if (!is_own(datagram.src.ip)) return std::nullopt;
-  const Claim* sender = find(datagram.src.ip, datagram.src.port);
+  const Claim* sender = find_sender(datagram.src.ip, datagram.src.port);
   if (sender == nullptr) return std::nullopt;
   if (!sender->shared) return Drop::uplink_own_copy;
   const std::uint64_t hash = hash_of(datagram.src, datagram.dst, payload);

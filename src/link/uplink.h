@@ -84,6 +84,7 @@ class Uplink : public std::enable_shared_from_this<Uplink> {
   explicit Uplink(const UplinkSetup& setup);
   Result<void> watch(Claim& claim, std::uint32_t events, bool change);
   [[nodiscard]] Claim* find(const IpAddress& ip, std::uint16_t port);
+  [[nodiscard]] Claim* find_sender(const IpAddress& ip, std::uint16_t port);
   [[nodiscard]] bool is_own(const IpAddress& ip) const;
 
   void close_face(const UplinkFace& face);
@@ -110,6 +111,7 @@ class Uplink : public std::enable_shared_from_this<Uplink> {
   const UplinkSetup setup_;
   Fd epoll_, nudge_;
   std::unordered_map<Key, std::unique_ptr<Claim>> claims_;
+  std::vector<Claim*> of_groups_;  // those bound to a group or a broadcast address
   UplinkGroups groups_;
   std::vector<std::uint32_t> own_;  // sorted numbers
   std::vector<UplinkFace*> faces_;  // lo's first

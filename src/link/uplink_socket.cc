@@ -119,10 +119,10 @@ void UplinkBatch::append(const UplinkDatagram& datagram, std::span<std::byte> pa
   message.msg_iovlen = 1;
   in_pktinfo info{};
   info.ipi_ifindex = static_cast<int>(datagram.interface);
-  info.ipi_spec_dst.s_addr = htonl(datagram.src.ip.number());
+  info.ipi_spec_dst.s_addr = datagram.any_source ? INADDR_ANY : htonl(datagram.src.ip.number());
   const int ttl = datagram.ttl, tos = datagram.tos;
   add(message, IPPROTO_IP, IP_PKTINFO, bytes_of(info));
-  add(message, IPPROTO_IP, IP_TTL, bytes_of(ttl));
+  if (ttl != 0) add(message, IPPROTO_IP, IP_TTL, bytes_of(ttl));  // which cannot be 0 there: the socket's is, for groups
   add(message, IPPROTO_IP, IP_TOS, bytes_of(tos));
   if (!datagram.options.empty()) add(message, IPPROTO_IP, IP_RETOPTS, datagram.options);
 }
@@ -132,8 +132,8 @@ bool UplinkBatch::is_alike(const UplinkDatagram& datagram, std::size_t size) con
   const std::size_t whole = std::size_t{carried[messages - 1]} * segment_;
   return size != 0 && size <= segment_ && filled_ == whole + size &&
          filled_ <= wire::ipv4_packet_max - wire::ipv4_header_size - wire::udp_header_size && datagram.src == last_.src &&
-         datagram.dst == last_.dst && datagram.interface == last_.interface && datagram.ttl == last_.ttl && datagram.tos == last_.tos &&
-         datagram.options.empty() && last_.options.empty() && !datagram.dst.ip.is_multicast();
+         datagram.any_source == last_.any_source && datagram.dst == last_.dst && datagram.interface == last_.interface && datagram.ttl == last_.ttl &&
+         datagram.tos == last_.tos && datagram.options.empty() && last_.options.empty() && !datagram.dst.ip.is_multicast();
 }
 
 Result<UplinkSocket> UplinkSocket::open(const Address& local, bool reuse_address, bool reuse_port) {
@@ -157,6 +157,7 @@ Result<UplinkSocket> UplinkSocket::open(const Address& local, bool reuse_address
   set(number, IPPROTO_IP, IP_RECVOPTS, 1);
   set(number, IPPROTO_IP, IP_RECVERR, 1);
   set(number, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT);
+  set(number, IPPROTO_IP, IP_MULTICAST_TTL, 0);
   return socket;
 }
 

@@ -25,6 +25,7 @@ namespace gannet::link {
 struct UplinkDatagram {
   Address src, dst;
   std::uint32_t interface = 0;  // on the way out 0: by route
+  bool any_source = false;      // on the way out: the kernel chooses, and `src` is what we would
   std::uint8_t ttl = 64;
   std::uint8_t tos = 0;
   std::span<const std::byte> options{};

@@ -102,6 +102,7 @@ class Outside {
     address = to_address(actual);
   }
   void set(int level, int name, int value) { ::setsockopt(fd_.get(), level, name, &value, sizeof value); }
+  bool join(const ip_mreq& group) { return ::setsockopt(fd_.get(), IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) == 0; }
   int set_options(std::span<const std::byte> wanted) {
     return ::setsockopt(fd_.get(), IPPROTO_IP, IP_OPTIONS, wanted.data(), static_cast<socklen_t>(wanted.size()));
   }
@@ -505,6 +506,54 @@ TEST_F(UplinkOnLoopback, HearsAGroupOnce) {
     EXPECT_EQ(got->data, "theirs");
   }
   EXPECT_EQ(dropped(Drop::uplink_own_copy), 3u);
+}
+
+// A program that binds to the group itself: it sends from an own address, and what the kernel loops of that is its own.
+TEST_F(UplinkOnLoopback, SendsFromThePortOfAGroup) {
+  const IpAddress group = IpAddress::ipv4(239, 1, 2, 6);
+  const Address local = claim(group);
+  ASSERT_TRUE(uplink->update_group(group, lo, true, {}));
+  Outside program;
+  ASSERT_EQ(send({here, local.port}, program.address, "to one"), 1u);
+  EXPECT_EQ(program.receive(), "to one");
+  EXPECT_EQ(program.from, (Address{here, local.port}));
+  ASSERT_EQ(send({here, local.port}, {group, local.port}, "ours"), 1u);
+  EXPECT_FALSE(receive(50));
+  EXPECT_EQ(dropped(Drop::uplink_own_copy), 1u);
+  uplink->release(local);
+  EXPECT_EQ(send({here, local.port}, program.address, "from nowhere"), 1u);
+  EXPECT_EQ(dropped(Drop::uplink_no_claim), 1u);
+}
+
+// P2: a TTL of 0 is for this machine, whose programs hear it.
+TEST_F(UplinkOnLoopback, TellsThisMachineOfAGroup) {
+  const IpAddress group = IpAddress::ipv4(239, 1, 2, 5);
+  const Address local = claim(any);
+  Outside program(any);
+  const ip_mreq membership{.imr_multiaddr = {htonl(group.number())}, .imr_interface = {htonl(INADDR_LOOPBACK)}};
+  ASSERT_TRUE(program.join(membership));
+  program.set(IPPROTO_IP, IP_RECVTTL, 1);
+  for (const std::uint8_t ttl : {std::uint8_t{0}, std::uint8_t{3}}) {
+    ASSERT_EQ(send({here, local.port}, {group, program.address.port}, "here", {.ttl = ttl, .id = 1}), 1u);
+    EXPECT_EQ(program.receive(), "here");
+    EXPECT_EQ(program.ttl, ttl);
+  }
+}
+
+// Where nobody asked for a source, the kernel chooses, though the packet names one.
+TEST_F(UplinkOnLoopback, LeavesTheSourceToTheKernel) {
+  const Address local = claim(any);
+  Outside program;
+  const Address ours{IpAddress::ipv4(127, 0, 0, 9), local.port};
+  std::vector<Frame> frames;
+  for (const unsigned note : {1u, 1u | wire::guest_note::any_source, 1u}) {
+    frames.push_back(packet(ours, program.address, "x", {.id = static_cast<std::uint16_t>(note)}));
+  }
+  ASSERT_EQ(face->send(frames, now), 3u);
+  for (const IpAddress& from : {ours.ip, here, ours.ip}) {
+    ASSERT_EQ(program.receive(), "x");
+    EXPECT_EQ(program.from.ip, from);
+  }
 }
 
 TEST_F(UplinkOnLoopback, JoinsGroups) {

@@ -73,6 +73,7 @@ Result<Path> IpLayer::look_up(const IpAddress& dst, const IpAddress& wanted_src,
   }
   path.guest = interface.is_guest();
   path.by_route = wanted_interface == 0 && path.kind == PathKind::unicast;
+  path.any_source = path.by_route && any_src;
   path.via = &interface;
   path.interface = interface.index();
   path.interface_mtu = path.mtu = interface.mtu();

@@ -170,8 +170,8 @@ Result<void> Ipv4::output_any(Frame&& payload, const wire::IpInfo& ip, const Pat
                                                                   !context_.upper.refuses(ip.dst, ip.src, path.interface, ip.protocol));
   if (is_heard_here && (path.interface != loopback_index || path.guest)) loop_copy(payload, header, path.interface);
   if (ip.hop_limit == 0) {
-    if (path.kind == PathKind::multicast) return {};
-    return Error{EINVAL, "a TTL of 0 is for multicast that stays on this host"};
+    if (path.kind != PathKind::multicast) return Error{EINVAL, "a TTL of 0 is for multicast that stays on this host"};
+    if (!path.guest) return {};  // a guest shares its host with other programs, whom the kernel tells
   }
   if (path.guest) {
     output_to_kernel(std::move(payload), header, path, fragmentation, loop);
@@ -193,6 +193,7 @@ void Ipv4::output_to_kernel(Frame&& payload, wire::Ipv4Header& header, const Pat
   unsigned note = static_cast<unsigned>(fragmentation);
   if (!loop) note |= wire::guest_note::no_loop;
   if (path.by_route) note |= wire::guest_note::by_route;
+  if (path.any_source) note |= wire::guest_note::any_source;
   header.id = static_cast<std::uint16_t>(note);
   payload.prepend(header.size());
   wire::emit_ipv4(header, payload.bytes());

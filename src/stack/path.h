@@ -24,6 +24,7 @@ struct Path {
   PathKind kind = PathKind::unicast;
   bool guest = false;         // the kernel takes it from here, and fragments (claims.h)
   bool by_route = false;      // nobody asked for the interface
+  bool any_source = false;    // nor for the source
   bool mtu_is_floor = false;  // a router asked for less than our floor: Fragmentation::want leaves DF clear then
   std::uint64_t generation = 0;
 };

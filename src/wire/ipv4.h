@@ -174,9 +174,10 @@ void emit_options(std::span<const std::byte> options, std::span<std::byte> packe
 // On its way out of a host that shares the kernel's addresses no packet needs an identification: the kernel gives it one. The field tells the
 // kernel's side how the socket wants it sent.
 namespace guest_note {
-inline constexpr std::uint16_t discovery = 0x7;  // IP_MTU_DISCOVER
-inline constexpr std::uint16_t no_loop = 0x8;    // IP_MULTICAST_LOOP is off
-inline constexpr std::uint16_t by_route = 0x10;  // by whatever interface: the kernel knows more of its routes (ip-rule(8)) than we
+inline constexpr std::uint16_t discovery = 0x7;    // IP_MTU_DISCOVER
+inline constexpr std::uint16_t no_loop = 0x8;      // IP_MULTICAST_LOOP is off
+inline constexpr std::uint16_t by_route = 0x10;    // by whatever interface: the kernel knows more of its routes (ip-rule(8)) than we
+inline constexpr std::uint16_t any_source = 0x20;  // and from whatever address: the one in the header is what we would choose
 }  // namespace guest_note
 
 // Another identification in a header that is whole.

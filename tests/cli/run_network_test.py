@@ -72,7 +72,11 @@ class Network(Programs):
 
     def peer(self, namespace=None):
         """An agent on the kernel, in another namespace."""
-        process = subprocess.Popen([*(namespace or self.far).enter, PYTHON, "-c", AGENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self.outside((namespace or self.far).enter)
+
+    def outside(self, enter=()):
+        """An agent on the kernel."""
+        process = subprocess.Popen([*enter, PYTHON, "-c", AGENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(self.end, process)
         return Agent(process)
 
@@ -132,6 +136,33 @@ class Follows(Network):
         self.wait_for(f"(s := U()).connect({there}) or s.getsockname()[0]", "10.1.0.3")
         self.inside("s.send(b'by another')")
         self.assertEqual(peer("s.recv(10)"), b"by another")
+
+
+    def test_rules(self):
+        """Which of its tables decides, only the kernel knows: by which way a datagram leaves, and from which address, unless its socket has one."""
+        self.connect()
+        for address in "10.1.0.3", "10.1.0.4":
+            ip(f"addr add {address}/32 dev near")
+        self.wait_for("U('10.1.0.4', 0).getsockname()[0]", "10.1.0.4")
+        ip("link add nowhere type veth peer name nobody")
+        self.addCleanup(ip, "link del nowhere")
+        ip("link set nowhere mtu 1100 up")
+        ip("route replace 10.2.0.0/16 dev nowhere src", HERE)
+        ip("rule add to 10.2.0.0/16 lookup 77")
+        self.addCleanup(ip, "rule del to 10.2.0.0/16 lookup 77")
+        ip("route add 10.2.0.0/16 via", ROUTER, "src 10.1.0.3 table 77")
+        peer = self.peer()
+        there = peer(f"(s := U('{FAR}', 0)).getsockname()")
+        self.wait_for(f"(s := U()).connect({there}) or s.getsockopt(IPPROTO_IP, {IP_MTU})", 1100)  # our stack has the main table's idea
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+            outside.sendto(b"x", tuple(there))
+            self.assertEqual(peer("s.recvfrom(10)")[1][0], "10.1.0.3")
+        for opening, source in ("U()", "10.1.0.3"), ("U('0.0.0.0', 0)", "10.1.0.3"), ("U('10.1.0.4', 0)", "10.1.0.4"):
+            self.inside(f"s = {opening}; s.sendto(b'by a rule', {there})")
+            data, address = peer("s.recvfrom(10)")
+            self.assertEqual((data, address[0]), (b"by a rule", source), opening)
+            peer(f"s.sendto(b'and back', {address})")
+            self.assertEqual(self.inside("s.recvfrom(10)"), (b"and back", there))
 
 
 class Carries(Network):
@@ -196,6 +227,38 @@ class Carries(Network):
             self.assertIsNone(self.inside("quiet(m)"))
         self.inside(f"m.setsockopt(IPPROTO_IP, IP_MULTICAST_LOOP, 0); m.sendto(b'not here', ('{group}', {port}))")
         self.assertIsNone(self.inside("quiet(m)"))
+
+    def test_a_group_for_this_machine(self):
+        """With a TTL of 0 no packet leaves it; its programs hear all the same."""
+        peer, group = self.peer(self.router), "239.77.3.5"
+        join = "m.setsockopt(IPPROTO_IP, IP_ADD_MEMBERSHIP, struct.pack('4s4si', inet_aton('{}'), bytes(4), if_nametoindex('{}')))"
+        outside = self.outside()
+        for agent, interface in (self.inside, "near"), (outside, "near"), (peer, "toward_near"):
+            agent("m = U('0.0.0.0', 7779, reuse=1)")
+            self.assertIsNone(agent(join.format(group, interface)))
+        for agent in self.inside, outside:
+            agent("t = U(); t.setsockopt(IPPROTO_IP, IP_MULTICAST_IF, struct.pack('4s4si', bytes(4), bytes(4), if_nametoindex('near')))")
+            for ttl, heard_by_all in (0, False), (1, True):
+                agent(f"t.setsockopt(IPPROTO_IP, IP_MULTICAST_TTL, {ttl}); t.sendto(b'%d' % {ttl}, ('{group}', 7779))")
+                for member in self.inside, outside:
+                    self.assertEqual(member("m.recv(10)"), b"%d" % ttl)
+                if heard_by_all:
+                    self.assertEqual(peer("m.recv(10)"), b"1")  # and nothing before it
+        self.assertIsNone(self.inside("quiet(m)"))
+
+    def test_a_socket_bound_to_a_group(self):
+        """It hears by the group's address, and sends from the machine's."""
+        peer, group = self.peer(self.router), "239.77.3.6"
+        join = "m.setsockopt(IPPROTO_IP, IP_ADD_MEMBERSHIP, struct.pack('4s4si', inet_aton('{}'), bytes(4), if_nametoindex('{}')))"
+        for agent, interface in (self.inside, "near"), (peer, "toward_near"):
+            agent(f"m = U('{group}', 7780)")
+            self.assertIsNone(agent(join.format(group, interface)))
+            agent(f"m.setsockopt(IPPROTO_IP, IP_MULTICAST_IF, struct.pack('4s4si', bytes(4), bytes(4), if_nametoindex('{interface}')))")
+        for sender, address in (self.inside, HERE), (peer, ROUTER):
+            sender(f"m.sendto(b'to all', ('{group}', 7780))")
+            for agent in self.inside, peer:
+                self.assertEqual(agent("m.recvfrom(10)"), (b"to all", (address, 7780)))
+                self.assertIsNone(agent("quiet(m)"))
 
     def test_a_broadcast_both_ways(self):
         peer = self.peer(self.router)

@@ -150,7 +150,7 @@ TEST_F(Guest, LeavesFragmentingToTheKernel) {
   const auto packets = leaving(eth);
   ASSERT_EQ(packets.size(), 2u);
   EXPECT_EQ(packets[0].size(), 60028u);
-  EXPECT_EQ(note_of(packets[0]), 1u | wire::guest_note::by_route);
+  EXPECT_EQ(note_of(packets[0]), 1u | wire::guest_note::by_route | wire::guest_note::any_source);
   EXPECT_EQ(note_of(packets[1]) & wire::guest_note::discovery, 0u);
   client.options().fragmentation = stack::Fragmentation::refuse;
   EXPECT_EQ(client.send(large, "192.0.2.9:53").error().code, EMSGSIZE);
@@ -245,8 +245,33 @@ TEST_F(Guest, LeavesTheWayToTheKernel) {
   const auto path = host.stack.ip().find_path(ip("192.0.2.9"), IpAddress::any(Family::ipv4), eth);
   ASSERT_TRUE(path);
   EXPECT_FALSE(path->by_route);
+  EXPECT_FALSE(path->any_source);
   EXPECT_FALSE(host.stack.ip().find_path(ip("239.1.2.3"), IpAddress::any(Family::ipv4), 0)->by_route);
   EXPECT_FALSE(host.stack.ip().find_path(ip("192.0.2.255"), IpAddress::any(Family::ipv4), 0)->by_route);
+}
+
+// And chooses the source, unless a socket has one.
+TEST_F(Guest, LeavesTheSourceToTheKernel) {
+  App unbound(net, host), bound(net, host), connected(net, host);
+  ASSERT_TRUE(bound.bind("192.0.2.1:0"));
+  ASSERT_TRUE(connected.connect("192.0.2.9:53"));
+  for (App* app : {&unbound, &bound, &connected}) ASSERT_TRUE(app->send("x", "192.0.2.9:53"));
+  const auto packets = leaving(eth);
+  ASSERT_EQ(packets.size(), 3u);
+  EXPECT_NE(note_of(packets[0]) & wire::guest_note::any_source, 0u);
+  EXPECT_EQ(note_of(packets[1]) & wire::guest_note::any_source, 0u);
+  EXPECT_EQ(note_of(packets[2]) & wire::guest_note::any_source, 0u);
+}
+
+// P2: of a TTL of 0 nothing goes beyond this machine. Its other programs are the kernel's to tell.
+TEST_F(Guest, LeavesGroupsOfThisMachineToTheKernel) {
+  App client(net, host);
+  client.options().multicast_interface = eth;
+  client.options().multicast_ttl = 0;
+  ASSERT_TRUE(client.send("here", "239.1.2.3:53"));
+  const auto packets = leaving(eth);
+  ASSERT_EQ(packets.size(), 1u);
+  EXPECT_EQ(wire::parse_ipv4(packets[0])->ttl, 0);
 }
 
 // The kernel's preferred source of a route is ours too.
