@@ -22,7 +22,7 @@ struct Impairment {
   std::chrono::nanoseconds jitter{0};    // uniform in [-jitter, +jitter] around the delay; keeps the order unless reorder says otherwise
   double reorder = 0;                    // probability to overtake what is delayed (sent at once)
   double duplicate = 0;                  // probability that a copy follows
-  double corrupt = 0;                    // probability that one random bit of an IP packet, or of a datagram, is flipped; ARP is left whole
+  double corrupt = 0;                    // probability that one random bit of an IP packet is flipped, for checksums to find; ARP is left whole
   std::uint64_t rate = 0;                // bits per second; 0 is unlimited
   std::size_t queue_bytes = 256 * 1024;  // of the rate's queue; what does not fit is dropped
   std::size_t held_packets = 16384;      // most packets delayed at once; what does not fit is dropped

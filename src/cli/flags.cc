@@ -40,7 +40,7 @@ const std::array<FaultFlag, 9>& fault_flags() {
        [](Impairment& i, std::string_view flag, std::string_view text) { i.reorder = parse_probability(flag, text); }},
       {"--duplicate", "SHARE", "send this share twice",
        [](Impairment& i, std::string_view flag, std::string_view text) { i.duplicate = parse_probability(flag, text); }},
-      {"--corrupt", "SHARE", "flip one random bit in this share",
+      {"--corrupt", "SHARE", "flip one random bit in this share, for the checksum to find",
        [](Impairment& i, std::string_view flag, std::string_view text) { i.corrupt = parse_probability(flag, text); }},
       {"--rate", "BITS", "slow the link down to this many bits per second: 1Mbit",
        [](Impairment& i, std::string_view flag, std::string_view text) { i.rate = parse_rate(flag, text); }},

@@ -14,8 +14,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Drops = hub::ProgramReport::Drops;
 
+// A wrong checksum, too: what the fault unit corrupts is all that a program's datagrams can have of it.
 bool is_fault(Drop reason) {
-  return reason == Drop::fault_loss || reason == Drop::fault_burst_loss || reason == Drop::fault_rate_queue_full || reason == Drop::fault_held_full;
+  return reason == Drop::udp_checksum_bad || reason == Drop::fault_loss || reason == Drop::fault_burst_loss ||
+         reason == Drop::fault_rate_queue_full || reason == Drop::fault_held_full;
 }
 
 // The path that --mtu makes begins in the fault unit.

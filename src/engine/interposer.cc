@@ -167,6 +167,10 @@ bool Interposer::impair(Side& side, const About& about, std::span<std::byte> pay
     drop(side, about, payload, *verdict.drop, now);
     return false;
   }
+  if (verdict.corrupt_bit && is_checked(side, about)) {
+    drop(side, about, payload, Drop::udp_checksum_bad, now);
+    return false;
+  }
   if (verdict.corrupt_bit && !payload.empty()) {
     const std::size_t bit = *verdict.corrupt_bit % (payload.size() * 8);
     payload[bit / 8] ^= static_cast<std::byte>(1u << bit % 8);
@@ -179,6 +183,12 @@ bool Interposer::impair(Side& side, const About& about, std::span<std::byte> pay
     hold(side, about, payload, verdict.release, now);
   }
   return at_once;
+}
+
+// A flipped bit is for the checksum to find. Of what arrives here nobody knows whether it had one: as good as all has.
+bool Interposer::is_checked(const Side& side, const About& about) const {
+  const auto from = endpoints_.find(about.endpoint);
+  return side.direction == link::Direction::in || from == endpoints_.end() || !from->second.endpoint->options.no_checksum;
 }
 
 void Interposer::hold(Side& side, const About& about, std::span<const std::byte> payload, Time release, Time now) {

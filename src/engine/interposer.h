@@ -150,6 +150,7 @@ class Interposer {
   bool fits(stack::Endpoint& endpoint, const About& about, std::span<const std::byte> payload);
   // Whether the datagram goes on now. What is to be held is held, copies too; what is to be corrupted is, in place.
   bool impair(Side& side, const About& about, std::span<std::byte> payload, Time now);
+  [[nodiscard]] bool is_checked(const Side& side, const About& about) const;
   void hold(Side& side, const About& about, std::span<const std::byte> payload, Time release, Time now);
   void pass(Side& side, const About& about, std::span<std::byte> payload, Time now);
   std::expected<void, Drop> hand_in(Attached& to, const About& about, std::span<std::byte> payload, Time now);

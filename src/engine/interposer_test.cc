@@ -193,6 +193,12 @@ TEST_F(InterposerTest, DuplicatesAndCorrupts) {
   interpose({}, {.corrupt = 1});
   send(*first_app, server_address, "whole");
   step();
+  EXPECT_EQ(receive_all(*second_app), std::vector<std::string>());
+  EXPECT_EQ(dropped(Drop::udp_checksum_bad), 1u) << "the checksum finds it";
+  expect_conservation();
+  first->options.no_checksum = true;
+  send(*first_app, server_address, "whole");
+  step();
   const auto got = receive_all(*second_app);
   ASSERT_EQ(got.size(), 1u);
   EXPECT_NE(got[0], "whole");
