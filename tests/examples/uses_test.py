@@ -229,6 +229,118 @@ class Dns(Uses):
                 self.assertEqual((asking.returncode, said, complaint.count("\n")), (1, "", 1), complaint)
 
 
+class Reliable(Uses):
+    def copies(self, inside=None):
+        original = random.Random(7).randbytes(200_001)
+        (self.folder / "original").write_bytes(original)
+        port = free_port()
+        with open(self.folder / "copy", "wb") as copy, open(self.folder / "original", "rb") as source:
+            def command(role):
+                program = [example("reliable", inside), role, f"{LOCALHOST}:{port}"]
+                return [*map(str, program if inside is None else under(*program, via="kernel", flags=inside))]
+            receiver = subprocess.Popen(command("receive"), stdout=copy, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(lambda: (receiver.terminate(), receiver.communicate()))
+            self.assertIn("Listening", receiver.stderr.readline())
+            code, _, said = result_of(command("send"), stdin=source, timeout=3 * PATIENCE)
+            self.assertEqual(code, 0, said)
+            self.assertEqual(receiver.wait(PATIENCE), 0)
+        self.assertEqual((self.folder / "copy").read_bytes(), original)
+        return said
+
+    def test_all_arrives(self):
+        self.assertRegex(self.copies(), r"\A168 packets, \d+ of them again\n\Z")
+
+    def test_all_arrives_whatever_the_network_does(self):
+        said = self.copies(inside=["--loss", "20%", "--delay", "5ms", "--jitter", "3ms", "--reorder", "10%", "--duplicate", "5%", "--corrupt", "2%", "--seed", "5"])
+        self.assertGreater(int(said.split()[2]), 30)
+
+    def test_nobody_there(self):
+        code, _, said = result_of([example("reliable"), "send", f"{LOCALHOST}:{free_port()}"], input="x")
+        self.assertEqual(code, 1)
+        self.assertRegex(said, r"\Areliable: .*[Cc]onnection refused.*\n\Z")
+
+
+class Telemetry(Uses):
+    def collect(self, inside=None):
+        port = free_port()
+        collector = self.start(example("collector", inside), f"{LOCALHOST}:{port}", 3, inside=inside)
+        self.assertIn("Listening", collector.stdout.readline())
+        return port, collector
+
+    def sums(self, collector):
+        said = collector.communicate(timeout=PATIENCE)[0].splitlines()
+        return said[:-1], [int(word) for word in said[-1].replace(",", "").replace(";", "").split() if word.isdigit()]
+
+    def test_ten_thousand_sensors(self):
+        port, collector = self.collect()
+        code, said, complaint = self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 10_000, 1, 3)
+        self.assertEqual(code, 0, complaint)
+        self.assertIn("30000 reports of 10000 sensors", said)
+        lines, (sensors, reports, lost, late, doubled, *_) = self.sums(collector)
+        self.assertEqual((sensors, reports + lost, late, doubled), (10_000, 30_000, 0, 0), lines[:3])
+
+    def test_what_the_network_did_is_known(self):
+        port, collector = self.collect(inside=["--loss", "10%", "--delay", "30ms", "--jitter", "20ms", "--reorder", "20%", "--duplicate", "5%", "--seed", "2"])
+        self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 500, 40, 3)
+        lines, (sensors, reports, lost, late, doubled, interpolated, anew, unreadable, too_many) = self.sums(collector)
+        self.assertEqual((sensors, anew, unreadable, too_many), (500, 0, 0, 0))
+        self.assertEqual(interpolated, lost + late, "each gap was filled, and some of what was late came later")
+        self.assertLessEqual(60_000 - 500 * 30, reports + lost)
+        self.assertLessEqual(reports + lost, 60_000)
+        for count in lost, late, doubled:
+            self.assertGreater(count, 500)
+        self.assertEqual(len(lines), 500)
+
+    def test_lies(self):
+        port, collector = self.collect()
+        chance = random.Random(8125)
+        honest = [f"honest:{i}.5|g|#seq:{i}" for i in range(1, 51)]
+        lies = ["", ":1|g|#seq:1", "x", "x:|g|#seq:1", "x:1|c|#seq:1", "x:1|g", "x:1|g|#seq:", "x:1|g|#seq:-1", "x:1|g|#seq:99999999999", "x:nan|g|#seq:1",
+                "x:1e999|g|#seq:1", "x" * 65 + ":1|g|#seq:1", "x|g|#seq:1:", "|:"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect((LOCALHOST, port))
+            for line in honest:
+                sender.send(line.encode())
+                sender.send("\n".join(lies).encode())
+                sender.send(b"y" + bytes(chance.choice(b":|gseq#0123\xff\0") for _ in range(200)))
+            for i in range(70_000):
+                sender.send(f"fake{i}:1|g|#seq:1".encode())
+                if i % 50 == 0:
+                    time.sleep(0.001)
+        lines, (sensors, *counts) = self.sums(collector)
+        self.assertLessEqual(sensors, 65_536)
+        self.assertNotIn("honest", [line.split(":")[0] for line in lines], "nothing of it was lost")
+        self.assertGreaterEqual(counts[6], len(lies) * 50)
+
+    def test_with_collectd(self):
+        self.need("collectd")
+        port = free_port()
+        (self.folder / "collectd.conf").write_text(f"""
+BaseDir "{self.folder}"
+PIDFile "{self.folder}/pid"
+PluginDir "/usr/lib/collectd"
+TypesDB "/usr/share/collectd/types.db"
+Hostname "gannet"
+Interval 1
+LoadPlugin statsd
+LoadPlugin csv
+<Plugin statsd>
+  Host "{LOCALHOST}"
+  Port "{port}"
+</Plugin>
+<Plugin csv>
+  DataDir "{self.folder}/csv"
+</Plugin>
+""")
+        self.start(shutil.which("collectd"), "-f", "-C", self.folder / "collectd.conf")
+        end = time.monotonic() + PATIENCE
+        while len(files := list((self.folder / "csv").glob("gannet/statsd/gauge-sensor.*"))) < 20:
+            self.assertLess(time.monotonic(), end)
+            self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 20, 5, 1, "--plain")
+        value = float(files[0].read_text().splitlines()[-1].split(",")[1])
+        self.assertTrue(15 <= value <= 25, value)
+
+
 if not example("tftp").exists():
     programs.skip("the examples are not built")
 programs.main()
