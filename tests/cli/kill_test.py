@@ -2,11 +2,14 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+from pathlib import Path
 
 import gannet
 from gannet import GANNET, PATIENCE, Command, events, run, skip
@@ -51,15 +54,16 @@ except OSError as error: print(errno.errorcode[error.errno], flush=True)
 WAITS = ["s.recv(10)", "select.select([s], [], []) and s.recv(10)", "s.settimeout(60) or s.recv(10)"]
 
 
-def hub():
-    code, output, complaint = run("hub", "status", "--via", "none", "--json")
-    assert code == 0, complaint
-    return events(output)[0]
-
-
 class Kills(Command):
+    via = "none"
+
+    def hub(self):
+        code, output, complaint = run("hub", "status", "--via", self.via, "--json")
+        assert code == 0, complaint
+        return events(output)[0]
+
     def start(self, program):
-        process = subprocess.Popen([GANNET.resolve(), "run", "--via", "none", "--", "/usr/bin/python3", "-c", program], stdin=subprocess.PIPE,
+        process = subprocess.Popen([GANNET.resolve(), "run", "--via", self.via, "--", "/usr/bin/python3", "-c", program], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, text=True, start_new_session=True)
         self.addCleanup(self.kill, process)
         self.assertTrue(process.stdout.readline())
@@ -74,17 +78,17 @@ class Kills(Command):
 
     def test_programs(self):
         honest = self.start(HONEST)
-        before = hub()
+        before = self.hub()
         chance = random.Random(20261123)
         for _ in range(15):
             victim = self.start(VICTIM)
             time.sleep(chance.random() / 20)
             self.kill(victim)
         end = time.monotonic() + PATIENCE
-        while hub()["sockets"] != before["sockets"] and time.monotonic() < end:
+        while self.hub()["sockets"] != before["sockets"] and time.monotonic() < end:
             time.sleep(0.01)
-        self.assertEqual(hub()["sockets"], before["sockets"])
-        self.assertEqual(hub()["process"], before["process"])
+        self.assertEqual(self.hub()["sockets"], before["sockets"])
+        self.assertEqual(self.hub()["process"], before["process"])
         honest.stdin.close()
         self.assertEqual(honest.stdout.read().split()[-1], "end")
         self.assertEqual(honest.wait(PATIENCE), 0)
@@ -93,12 +97,99 @@ class Kills(Command):
         seen = set()
         for _ in range(3):
             waiting = [self.start(WAITING.replace("WAIT", wait)) for wait in WAITS]
-            seen.add(hub()["process"])
-            os.kill(hub()["process"], signal.SIGKILL)
+            seen.add(self.hub()["process"])
+            os.kill(self.hub()["process"], signal.SIGKILL)
             for each in waiting:
                 self.assertEqual(each.stdout.read().split(), ["ENETDOWN", "ENETDOWN"])
                 self.assertEqual(each.wait(PATIENCE), 0)
         self.assertEqual(len(seen), 3)
+
+
+# The same with a socket outside: given its address, and then as HONEST does.
+WITH_OUTSIDE = """
+import select, socket, sys
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b.settimeout(60)
+number = 0
+while not select.select([0], [], [], 0)[0]:
+    b.sendto(b"%d" % number, ("127.0.0.1", PORT))
+    assert b.recv(100) == b"%d" % number
+    number += 1
+    if number % 100 == 0: print(number, flush=True)
+print("end", flush=True)
+"""
+BOUND = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+s.recv(10)
+"""
+
+
+class KillsBesideTheKernel(Kills):
+    """The hub has the kernel's ports: whoever is killed, they are free again, and a program outside does not notice."""
+    via = "kernel"
+
+    def kernel_sockets(self):
+        """How many UDP sockets of the kernel's the hub has."""
+        inodes = {line.split()[9] for line in Path("/proc/net/udp").read_text().splitlines()[1:]}
+        count = 0
+        for each in Path(f"/proc/{self.hub()['process']}/fd").iterdir():
+            try:
+                count += os.readlink(each)[len("socket:["):-1] in inodes
+            except FileNotFoundError:
+                pass
+        return count
+
+    def test_programs_beside_one_outside(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+            outside.bind(("127.0.0.1", 0))
+            threading.Thread(target=self.echo, args=(outside,), daemon=True).start()
+            honest = self.start(WITH_OUTSIDE.replace("PORT", str(outside.getsockname()[1])))
+            before = self.kernel_sockets()
+            self.assertGreater(before, 0)
+            chance = random.Random(20261124)
+            for _ in range(15):
+                victim = self.start(VICTIM)
+                time.sleep(chance.random() / 20)
+                self.kill(victim)
+            end = time.monotonic() + PATIENCE
+            while self.kernel_sockets() != before and time.monotonic() < end:
+                time.sleep(0.01)
+            self.assertEqual(self.kernel_sockets(), before)
+            honest.stdin.close()
+            self.assertEqual(honest.stdout.read().split()[-1], "end")
+            self.assertEqual(honest.wait(PATIENCE), 0)
+            outside.sendto(b"", outside.getsockname())  # ends the thread
+
+    @staticmethod
+    def echo(outside):
+        while True:
+            data, peer = outside.recvfrom(100)
+            if not data:
+                return
+            outside.sendto(data, peer)
+
+    def test_ports(self):
+        for killed in "program", "hub":
+            with self.subTest(killed=killed):
+                program = subprocess.Popen([GANNET.resolve(), "run", "--via", "kernel", "--", "/usr/bin/python3", "-c", BOUND], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+                self.addCleanup(self.kill, program)
+                port = int(program.stdout.readline())
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+                    self.assertRaises(OSError, outside.bind, ("127.0.0.1", port))
+                    if killed == "program":
+                        self.kill(program)
+                    else:
+                        os.kill(self.hub()["process"], signal.SIGKILL)
+                    end = time.monotonic() + PATIENCE
+                    while True:
+                        try:
+                            outside.bind(("127.0.0.1", port))
+                            break
+                        except OSError:
+                            self.assertLess(time.monotonic(), end, "the port is never free again")
+                            time.sleep(0.01)
 
 
 if __name__ == "__main__":
@@ -109,6 +200,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         tests = unittest.main(verbosity=1, exit=False)
-        run("hub", "down", "--via", "none")
+        for via in "none", "kernel":
+            run("hub", "down", "--via", via)
         left = os.listdir(os.path.join(folder, "gannet"))
     sys.exit(not tests.result.wasSuccessful() or left != ["lock"])
