@@ -194,6 +194,18 @@ except OSError as error: print(errno.errorcode[error.errno], flush=True)""")
         self.assertEqual(run("hub", "down", "--via", "none")[0], 0)
         self.assertEqual(client.stdout.readline(), "ENETDOWN\n")
 
+    def test_a_hundred_children_send_on_one_socket(self):
+        code, said, complaint = result_of(under(PYTHON, "-c", """
+import os, socket
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); receiver.bind(("127.0.0.1", 0)); receiver.settimeout(50)
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); sender.connect(receiver.getsockname()); sender.send(b"parent")
+heard, held = {receiver.recv(100)}, os.pipe()
+children = [os.fork() or (sender.send(str(i).encode()), os.close(held[1]), os.read(held[0], 1), os._exit(0)) for i in range(100)]
+while len(heard) < 101: heard.add(receiver.recv(100))
+os.close(held[1])
+print(len(heard), [os.waitpid(child, 0)[1] for child in children] == [0] * 100)"""))
+        self.assertEqual((code, said), (0, "101 True\n"), complaint)
+
 
 class Refusals(Command):
     def test_other_links(self):
