@@ -150,8 +150,41 @@ GANNET_ENTRANCE(poll);
 GANNET_ENTRANCE(select);
 GANNET_ENTRANCE(epoll_wait);
 
+// Those with a signal mask go to the kernel as they are: by number it says its size beside it.
+namespace {
+
+long ppoll_by_number(const long* a) {
+  timespec now{};
+  const std::span fds(argument_as<pollfd*>(a[0]), static_cast<std::size_t>(a[1]));
+  const long timeout = prepare(fds) ? reinterpret_cast<long>(&now) : a[2];
+  return put_right(fds, static_cast<int>(real().syscall(SYS_ppoll, a[0], a[1], timeout, a[3], a[4])));
+}
+
+long pselect_by_number(const long* a) {
+  for (const long set : std::array{a[1], a[2], a[3]}) prepare(static_cast<int>(a[0]), argument_as<fd_set*>(set));
+  return real().syscall(SYS_pselect6, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+long epoll_by_number(long number, const long* a) {
+  const long count = real().syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  if (count > 0) put_right(static_cast<int>(a[0]), std::span(argument_as<epoll_event*>(a[1]), static_cast<std::size_t>(count)));
+  return count;
+}
+
+}  // namespace
+
 bool gannet::preload::wait_by_number(long number, const long* arguments, long& result) {
   switch (number) {
+    case SYS_ppoll:
+      result = ppoll_by_number(arguments);
+      return true;
+    case SYS_pselect6:
+      result = pselect_by_number(arguments);
+      return true;
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+      result = epoll_by_number(number, arguments);
+      return true;
     case SYS_epoll_ctl:
       result = call(entrance_epoll_ctl, arguments);
       return true;

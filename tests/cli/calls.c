@@ -773,6 +773,36 @@ static void numbers(void) {
   close(u);
 }
 
+// Each on a socket that nobody has waited for before.
+static void waits_by_number(void) {
+  section("waits by number");
+  for (int which = 0; which < 4; ++which) {
+    int server = bound("127.0.0.1"), s = socket(AF_INET, SOCK_DGRAM, 0), ep = epoll_create1(0);
+    struct sockaddr_in to = at("127.0.0.1", port_of(server));
+    struct timespec patience = {5, 0};
+    struct pollfd p = {server, POLLIN, 0};
+    struct epoll_event e = {.events = EPOLLIN}, got = {0};
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(server, &in);
+    if (which >= 2) epoll_ctl(ep, EPOLL_CTL_ADD, server, &e);
+    sendto(s, "x", 1, 0, SA(to));
+    if (which == 0) LINE(syscall(SYS_ppoll, &p, 1, &patience, NULL, 8));
+    if (which == 1) LINE(syscall(SYS_pselect6, server + 1, &in, NULL, NULL, &patience, NULL));
+    if (which == 2) LINE(syscall(SYS_epoll_pwait, ep, &got, 1, 5000, NULL, 8));
+    if (which == 3) LINE(syscall(SYS_epoll_pwait2, ep, &got, 1, &patience, NULL, 8));
+    printf("    revents %x, set %d, events %x\n", p.revents, FD_ISSET(server, &in) != 0, got.events);
+    close(ep), close(server);
+    LINE(connect(s, SA(to)));
+    LINE(send(s, "x", 1, 0));
+    settle(s, 0);
+    p.fd = s, p.events = 0;
+    LINE(syscall(SYS_ppoll, &p, 1, &patience, NULL, 8));
+    printf("    revents %x\n", p.revents);
+    close(s);
+  }
+}
+
 // Datagrams that are put together from several calls.
 static void set_cork(int fd, int on) { printf("    cork %d: %d\n", on, setsockopt(fd, IPPROTO_UDP, UDP_CORK, &on, sizeof on)); }
 
@@ -1037,7 +1067,7 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   signal(SIGPIPE, SIG_IGN);
   fresh(), options(), binding(), connecting(), receiving(), many(), ancillary(), errors(), waiting(), interrupting(), copying(), groups(), numbers(),
-      corking(), shutting(), port_zero(), sources(), too_large();
+      waits_by_number(), corking(), shutting(), port_zero(), sources(), too_large();
   if (argc > 1) inet6();
   return 0;
 }
