@@ -5,6 +5,7 @@
 
 #include "socket/options.h"
 #include "stack/udp.h"
+#include "wire/ipv4.h"
 
 namespace gannet::socket {
 namespace {
@@ -187,6 +188,10 @@ Result<void> change_membership(engine::Engine& engine, stack::Endpoint& endpoint
 }
 
 Result<ControlAnswer> set_ip_options(stack::Endpoint& endpoint, const ControlRequest& request) {
+  wire::Ipv4Options options(std::span(request.ip_options).first(request.ip_options_size));
+  while (options.next()) {
+  }
+  if (options.malformed()) return Error{EINVAL, "these bytes are no IPv4 options"};
   endpoint.options.ip_options = request.ip_options;
   endpoint.options.ip_options_size = static_cast<std::uint8_t>((request.ip_options_size + 3) / 4 * 4);
   return ControlAnswer{};

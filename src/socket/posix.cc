@@ -232,23 +232,26 @@ Result<std::size_t> PosixSocket::send(int fd, const msghdr& message, int flags) 
   if (!datagram) return datagram.error();
   if (message.msg_iovlen < 2) {
     datagram->data = Pieces::single(message);
+    if (const auto open = stack()->check_not_shut(*datagram); !open) return open.error();
     return send_whole(fd, *stack(), *datagram, flags);
   }
   if (Pieces::total(message) > Pieces::room) return Error{EMSGSIZE};
   Pieces pieces;
   datagram->data = pieces.gather(message);
+  if (const auto open = stack()->check_not_shut(*datagram); !open) return open.error();
   return send_whole(fd, *stack(), *datagram, flags);
 }
 
+// A send that fails has bound the socket all the same, as on Linux.
 Result<Outgoing> PosixSocket::address(int fd, const msghdr& message) {
-  const auto to = destination_of(message);
-  if (!to) return to.error();
-  Outgoing datagram{.to = *to};
-  if (const auto taken = take_control(message, family_, datagram); !taken) return taken.error();
   const auto stack = attached(fd);
   if (!stack) return stack.error();
-  if ((*stack)->sends_no_more()) return Error{EPIPE};
-  if (datagram.to.port == 0 && !(*stack)->is_connected()) return Error{EDESTADDRREQ};
+  if (const auto bound = (*stack)->bind_automatically(); !bound) return bound.error();
+  const auto to = destination_of(message);
+  if (!to) return to.error();
+  if (to->port == 0 && !(*stack)->is_connected()) return Error{EDESTADDRREQ};
+  Outgoing datagram{.to = *to};
+  if (const auto taken = take_control(message, family_, datagram); !taken) return taken.error();
   return datagram;
 }
 
@@ -258,6 +261,7 @@ Result<std::size_t> PosixSocket::send_corked(int fd, const msghdr& message, int 
   if (!cork_.is_pending()) {
     const auto datagram = address(fd, message);
     if (!datagram) return datagram.error();
+    if (stack()->sends_no_more()) return Error{EPIPE};
     cork_.begin(*datagram);
   }
   if (!cork_.append(std::span(message.msg_iov, message.msg_iovlen))) {
@@ -357,7 +361,10 @@ Result<std::size_t> PosixSocket::receive_whole(int fd, StackSocket& stack, std::
     if (stack.receives_no_more()) {
       // As Linux has it, only who would wait is told of the end.
       const bool waits = (flags & MSG_DONTWAIT) == 0 && (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
-      return waits ? Result<std::size_t>(0u) : Error{EAGAIN};
+      if (!waits) return Error{EAGAIN};
+      message.msg_namelen = 0;
+      message.msg_controllen = 0;
+      return 0u;
     }
     if (count.error().code != EAGAIN) return count.error();
     if (const auto waited = wait_readable(fd, stack, flags); !waited) return waited.error();

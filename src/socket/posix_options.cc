@@ -54,6 +54,13 @@ Result<void> give(const T& from, void* value, socklen_t* size) {
   return give(std::as_bytes(std::span(&from, 1)), value, size);
 }
 
+// Of an IP option that is a byte's worth, who has no room for an int gets that byte.
+Result<void> give_number(int level, int number, void* value, socklen_t* size) {
+  if (level != IPPROTO_IP || size == nullptr || *size == 0 || *size >= sizeof number || number < 0 || number > 255) return give(number, value, size);
+  const auto byte = static_cast<std::uint8_t>(number);
+  return give(byte, value, size);
+}
+
 // What a program sets as Linux corrects it: any number is true, and a buffer may ask for more than there is.
 int corrected(const OptionRow& row, int value) {
   if (row.max == 1 && row.min == 0) return value != 0 ? 1 : 0;
@@ -95,7 +102,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
     const auto number = get_inet6_option(fd, name);
     return number ? give(*number, value, size) : number.error();
   }
-  if (const auto number = wanted_value(level, name)) return give(*number, value, size);
+  if (const auto number = wanted_value(level, name)) return give_number(level, *number, value, size);
   if (level == IPPROTO_IP && name == IP_MULTICAST_IF) return give(in_addr{static_cast<in_addr_t>(read_note(multicast_address_note))}, value, size);
   if (level == IPPROTO_UDP && name == UDP_CORK) return give(cork_.is_corked() ? 1 : 0, value, size);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return get_memory(fd, value, size);
@@ -104,7 +111,7 @@ Result<void> PosixSocket::get_option(int fd, int level, int name, void* value, s
   if (row == nullptr) return Error{ENOPROTOOPT};
   const auto number = get_table_option(fd, row->option);
   if (!number) return number.error();
-  return give(*number, value, size);
+  return give_number(level, *number, value, size);
 }
 
 // What a program wants to be told; these rows of the table mean something else on a Socket.

@@ -56,6 +56,13 @@ Result<void> StackSocket::bind(const Address& local) {
   return {};
 }
 
+Result<void> StackSocket::bind_automatically() {
+  if (state_.bound.load(std::memory_order_relaxed)) return {};
+  if (const auto bound = control({.kind = Kind::bind_automatically}); !bound) return bound.error();
+  state_.bound = true;
+  return {};
+}
+
 Result<void> StackSocket::connect(const Address& peer) {
   const std::lock_guard guard(control_);
   const auto connected = control({.kind = Kind::connect, .address = peer});
@@ -106,7 +113,6 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, Deadline 
 
 Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span<stack::SendSlot> slots, Deadline deadline) {
   if (is_over()) return failure(Call::send, over_code());
-  if (const auto code = take_error()) return failure(Call::send, *code);
   std::size_t count = 0;
   for (; count < std::min(batch.size(), slots.size()); ++count) {
     const auto good = check_send(batch[count]);
@@ -117,10 +123,9 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span
     if (!good) break;  // what is before it goes out; it is the next call's
     lay_out(batch[count], slots[count]);
   }
-  if (!state_.bound.load(std::memory_order_relaxed)) {
-    if (const auto bound = control({.kind = Kind::bind_automatically}); !bound) return bound.error();
-    state_.bound = true;
-  }
+  // Only now, as on Linux: an older datagram's error is kept for a call that would have sent.
+  if (const auto code = take_error()) return failure(Call::send, *code);
+  if (const auto bound = bind_automatically(); !bound) return bound.error();
   for (;;) {
     const std::size_t sent = client_.send(slots.first(count));
     // Who gets the datagram may close this very socket at once, from another thread: it was sent all the same.
@@ -133,6 +138,12 @@ Result<std::size_t> StackSocket::send(std::span<const Outgoing> batch, std::span
     if (bell != nullptr) bell->plug();
     if (deadline.is_now() || !attachment_->wait_writable(client_, bell, deadline)) return failure(Call::send, EAGAIN);
   }
+}
+
+Result<void> StackSocket::check_not_shut(const Outgoing& datagram) const {
+  if (!sends_no_more()) return {};
+  const auto good = check_send(datagram);
+  return good ? failure(Call::send, EPIPE) : good.error();
 }
 
 // What Linux refuses at once, against the host page.

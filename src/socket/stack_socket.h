@@ -59,6 +59,8 @@ class StackSocket final : public Provider {
 
   // For who keeps the descriptor and waits on it by himself (socket/posix.h).
   [[nodiscard]] const engine::HostView& host() const { return host_; }
+  // To a port of its own, where nothing bound it yet: as a send does.
+  Result<void> bind_automatically();
   [[nodiscard]] bool is_connected() const { return state_.peer.load(std::memory_order_relaxed) != 0; }
   // The pending error of a socket without a peer, which on Linux fails the next call all the same where IP_RECVERR is on. 0: none.
   int take_unconnected_error() { return client_.has_pending_error() && !is_connected() ? client_.take_error() : 0; }
@@ -80,6 +82,8 @@ class StackSocket final : public Provider {
   // shutdown(2), for every process that has the socket: stack::shut_receive, stack::shut_send.
   void shut(std::uint32_t directions) { state_.shut.fetch_or(directions, std::memory_order_acq_rel); }
   [[nodiscard]] bool receives_no_more() const { return (client_.shut() & stack::shut_receive) != 0; }
+  // EPIPE where it is shut for sending; but what is wrong with the datagram itself comes first, as on Linux.
+  [[nodiscard]] Result<void> check_not_shut(const Outgoing& datagram) const;
   [[nodiscard]] bool sends_no_more() const { return (client_.shut() & stack::shut_send) != 0; }
   // Around fork(2), whose child finds no lock taken by a thread that it has not; and, in the child, a send ring of its own.
   void before_fork();

@@ -74,6 +74,11 @@ child = os.fork()
 if child == 0:
     g.sendto(b"by a child", a.getsockname()); os._exit(0)
 os.waitpid(child, 0); print(a.recv(100))
+h = U(); print(attempt(h.send, b"x"), h.getsockname()[1] != 0, attempt(h.bind, ("127.0.0.1", 0)))
+print(attempt(h.shutdown, socket.SHUT_RDWR), attempt(h.send, b"x"), attempt(h.sendto, b"x", ("127.0.0.1", port)), h.recvfrom(10), h.recvmsg(10, 100))
+print([len(a.getsockopt(socket.IPPROTO_IP, IP_RECVTTL, size)) for size in (1, 3, 4)])
+print([attempt(d.setsockopt, socket.IPPROTO_IP, socket.IP_OPTIONS, wrong) for wrong in (bytes((2, 0, 0, 0)), bytes((7, 39, 4, 0)))])
+i = U(); i.connect(gone); i.send(b"to nobody"); select.select([i], [], [], 30); print(attempt(i.sendto, b"x" * 65508, gone), attempt(i.send, b"x"))
 class Alarm(Exception): pass
 def ring(*_): raise Alarm
 signal.signal(signal.SIGALRM, ring); signal.setitimer(signal.ITIMER_REAL, 0.05)
