@@ -18,6 +18,7 @@ namespace {
 std::atomic<pid_t> child = 0;  // for the signal handler
 
 constexpr std::array forwarded{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGALRM};
+std::array<struct sigaction, forwarded.size()> our_own;  // what these did before there was a program
 
 // What the terminal sends reaches the program too; what somebody sends to us alone is passed on. None of it stops or ends us: that the program does.
 void forward(int number, siginfo_t* info, void*) {
@@ -53,7 +54,9 @@ Child::Child(const std::string& path, const std::vector<std::string>& arguments)
   struct sigaction action{};
   action.sa_sigaction = forward;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
-  for (const int number : forwarded) ::sigaction(number, &action, nullptr);
+  for (std::size_t i = 0; i < forwarded.size(); ++i) ::sigaction(forwarded[i], &action, &our_own[i]);
+  // A capture that nobody reads any more, or that may not grow, costs neither the program its parent nor that one the exit status.
+  for (const int number : {SIGPIPE, SIGXFSZ}) ::signal(number, SIG_IGN);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -66,6 +69,8 @@ int Child::wait() {
     }
     if (!WIFSTOPPED(status)) {
       child = 0;
+      // There is nobody left to pass them on to: they end what is still to be done here.
+      for (std::size_t i = 0; i < forwarded.size(); ++i) ::sigaction(forwarded[i], &our_own[i], nullptr);
       return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
     // The shell that waits for us is to see it; when it has us go on, so does the program.

@@ -35,7 +35,7 @@ void add_hub(CommandLine& line) {
   const auto what = std::make_shared<std::string>();
   const auto via = std::make_shared<std::string>("kernel");
   command.argument("WHAT", "status, or down: its programs' sockets fail with ENETDOWN", [what](std::string_view, std::string_view text) {
-    if (text != "status" && text != "down") refuse(fmt::format("hub: there is no \"{}\"; it takes status or down", text));
+    if (text != "status" && text != "down") refuse(fmt::format("there is no \"{}\"; it takes status or down", text));
     *what = text;
   });
   command.text("--via", "LINK", "which hub: that of the programs which were started with the same: kernel (default), none or tap:...", *via);

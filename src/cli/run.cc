@@ -53,10 +53,11 @@ void set_environment(const std::string& preload, const hub::HubAddress& hub) {
 }
 
 hub::Program open_program(const Plan& plan, const Settings& settings) {
-  const auto membership = hub::join(hub_place(plan.via), hub_setup(plan.via));
+  const hub::LaunchPlace place = hub_place(plan.via);
+  const auto membership = hub::join(place, hub_setup(plan.via));
   if (!membership) {
     if (plan.via.starts_with("tap:")) cannot_open_tap(plan.via, membership.error());
-    fail("no hub", membership.error());
+    fail(fmt::format("no hub (its lock is in {})", place.folder), membership.error());
   }
   hub::ProgramSetup setup{.in = settings.in, .out = settings.out, .mtu = plan.mtu};
   setup.capture = settings.capture.empty() ? 0 : 1;

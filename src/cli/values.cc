@@ -61,7 +61,8 @@ std::size_t parse_bytes(std::string_view flag, std::string_view text) {
 }
 
 std::uint64_t parse_rate(std::string_view flag, std::string_view text) {
-  static constexpr std::array<Unit, 8> units{{{"", 1}, {"bit", 1}, {"k", 1e3}, {"kbit", 1e3}, {"M", 1e6}, {"Mbit", 1e6}, {"G", 1e9}, {"Gbit", 1e9}}};
+  static constexpr std::array<Unit, 10> units{
+      {{"", 1}, {"bit", 1}, {"k", 1e3}, {"kbit", 1e3}, {"M", 1e6}, {"Mbit", 1e6}, {"mbit", 1e6}, {"G", 1e9}, {"Gbit", 1e9}, {"gbit", 1e9}}};
   const auto value = number_with_unit(text, units);
   if (!value || *value < 1 || *value > 1e15) {
     refuse(fmt::format("{} takes bits per second such as 500kbit, 10Mbit or 1Gbit, not \"{}\"", flag, text));

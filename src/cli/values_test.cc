@@ -47,6 +47,7 @@ TEST(Values, BytesRatesAndPorts) {
   EXPECT_EQ(parse_bytes("--size", "1472"), 1472u);
   EXPECT_EQ(parse_bytes("--size", "64k"), 65536u);
   EXPECT_EQ(parse_rate("--rate", "10Mbit"), 10'000'000u);
+  EXPECT_EQ(parse_rate("--rate", "1mbit"), 1'000'000u);
   EXPECT_EQ(parse_rate("--rate", "1.5k"), 1500u);
   EXPECT_EQ(parse_port("PORT", "65433"), 65433u);
   EXPECT_NE(refusal([] { (void)parse_rate("--rate", "0"); }), "");

@@ -116,7 +116,7 @@ void Interposer::depart(stack::Endpoint& endpoint, const stack::SendRequest& req
     about.local = {ip->src, endpoint.local.port};
     about.remote.ip = ip->dst;
     Attached& attached = endpoints_.at(endpoint.id());
-    if (attached.told != about.local) senders_.note(attached.told = about.local, *this);
+    if (attached.told != about.local) senders_.note(attached.told = about.local, {this, endpoint.id()});
   }
   std::span<std::byte> payload(payload_.get(), request.payload.size());
   std::ranges::copy(request.payload, payload.begin());
@@ -257,35 +257,38 @@ void Interposer::drop(Side& side, const About& about, std::span<const std::byte>
   capture(side, about, payload, reason, now);
   if (side.direction == link::Direction::out) return;
   // To the stack it was delivered; who sent it, where he is here, hears of its end from us.
-  if (Interposer* sender = senders_.find(about.remote)) sender->lost(about.local.ip, packet_of(side, about, payload), reason, now);
+  const Senders::Sender sender = senders_.find(about.remote);
+  if (sender.interposer == nullptr) return;
+  sender.interposer->lost({.endpoint = sender.endpoint, .dst = about.local.ip, .packet = packet_of(side, about, payload), .reason = reason}, now);
 }
 
-void Interposer::lost(const IpAddress& dst, std::span<const std::byte> packet, Drop reason, Time now) {
-  switch (stack_.interfaces().kind_of(dst, 0)) {
+void Interposer::lost(const Loss& loss, Time now) {
+  switch (stack_.interfaces().kind_of(loss.dst, 0)) {
     case stack::AddressKind::own:
     case stack::AddressKind::loopback:
-      count(counters_.here.lost, reason);
+      count(counters_.here.lost, loss.reason);
       break;
     case stack::AddressKind::broadcast:
     case stack::AddressKind::multicast:
       return;
     default:
-      count(counters_.away.lost, reason);
+      count(counters_.away.lost, loss.reason);
   }
-  if (setup_.capture != nullptr && !packet.empty()) {
-    setup_.capture->take(setup_.capture_lost, packet, now, {.direction = link::Direction::out, .drop = reason});
-  }
+  record(setup_.capture_lost, link::Direction::out, loss.endpoint, loss.packet, loss.reason, now);
 }
 
 void Interposer::capture(const Side& side, const About& about, std::span<const std::byte> payload, std::optional<Drop> reason, Time now) {
   if (setup_.capture == nullptr) return;
-  const auto packet = packet_of(side, about, payload);
-  if (packet.empty()) return;
-  const auto found = endpoints_.find(about.endpoint);
+  record(setup_.capture_interface, side.direction, about.endpoint, packet_of(side, about, payload), reason, now);
+}
+
+void Interposer::record(std::uint32_t interface, link::Direction direction, std::uint32_t endpoint, std::span<const std::byte> packet,
+                        std::optional<Drop> reason, Time now) {
+  if (setup_.capture == nullptr || packet.empty()) return;
+  const auto found = endpoints_.find(endpoint);
   const Owner owner = found != endpoints_.end() ? found->second.owner : Owner{};
-  setup_.capture->take(
-      setup_.capture_interface, packet, now,
-      {.direction = side.direction, .drop = reason, .process = owner.process, .process_name = owner.view(), .socket = about.endpoint});
+  setup_.capture->take(interface, packet, now,
+                       {.direction = direction, .drop = reason, .process = owner.process, .process_name = owner.view(), .socket = endpoint});
 }
 
 // A datagram here is no packet, or no longer.

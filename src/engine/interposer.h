@@ -97,8 +97,14 @@ class Interposer {
   [[nodiscard]] Time next_wakeup() const { return std::min(in_.held.next(), out_.held.next()); }
   void advance(Time now);
 
-  // A datagram that had passed was lost in this host: `packet` begins with its IP header.
-  void lost(const IpAddress& dst, std::span<const std::byte> packet, Drop reason, Time now);
+  // A datagram that had passed, and was lost in this host.
+  struct Loss {
+    std::uint32_t endpoint;  // id of its sender, which may be closed
+    IpAddress dst;
+    std::span<const std::byte> packet;  // from its IP header on
+    Drop reason;
+  };
+  void lost(const Loss& loss, Time now);
   void stop_capture() { setup_.capture = nullptr; }
   // What the program has been told that the path there carries; 0: nothing.
   [[nodiscard]] std::uint32_t path_mtu(const IpAddress& dst) const { return told_mtu_.contains(dst.number()) ? setup_.mtu : 0; }
@@ -157,6 +163,8 @@ class Interposer {
   std::expected<void, Drop> hand_out(Attached& from, const About& about, std::span<std::byte> payload, Time now);
   void drop(Side& side, const About& about, std::span<const std::byte> payload, Drop reason, Time now);
   void capture(const Side& side, const About& about, std::span<const std::byte> payload, std::optional<Drop> reason, Time now);
+  void record(std::uint32_t interface, link::Direction direction, std::uint32_t endpoint, std::span<const std::byte> packet,
+              std::optional<Drop> reason, Time now);
   // The packet that the datagram was, or would be, in packet_; empty where that cannot be told.
   std::span<const std::byte> packet_of(const Side& side, const About& about, std::span<const std::byte> payload);
 

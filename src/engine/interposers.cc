@@ -45,8 +45,9 @@ void Interposers::on_drop(void* self, std::span<const std::byte> bytes, Drop rea
   const auto packet = wire::begins_with_ipv4(bytes) ? bytes : link::packet_of_frame(bytes, true);
   const link::FlowKey flow = link::flow_of_packet(packet, link::Direction::in);
   if (flow.kind != wire::protocol_udp) return;
-  Interposer* const sender = interposers.senders_.find({flow.remote, flow.remote_port});
-  if (sender != nullptr) sender->lost(flow.local, packet, reason, interposers.now_);
+  const Senders::Sender sender = interposers.senders_.find({flow.remote, flow.remote_port});
+  if (sender.interposer == nullptr) return;
+  sender.interposer->lost({.endpoint = sender.endpoint, .dst = flow.local, .packet = packet, .reason = reason}, interposers.now_);
 }
 
 }  // namespace gannet::engine

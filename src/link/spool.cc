@@ -32,6 +32,7 @@ void Spool::stop() {
 
 Result<void> Spool::flush() {
   drain();
+  if (error_ == EPIPE) return Error{error_, "nobody reads the capture any more"};
   if (error_ != 0) return Error{error_, "the capture file could not be written to its end: is the disk full?"};
   return {};
 }

@@ -1,5 +1,6 @@
 """`gannet run` with faults, a capture and a summary, as an ordinary user: what a program loses is chosen, repeatable, told, and on file."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -55,6 +56,17 @@ do.send(b"A" * 973); print(select.select([do], [], [], 30)[0] == [do], attempt(d
 data, control, flags, peer = do.recvmsg(2000, 200, socket.MSG_ERRQUEUE)
 print(len(data) > 500, [struct.unpack("IBBBBII", c[2][:16]) for c in control] == [(errno.EMSGSIZE, 2, 3, 4, 0, 1000, 0)], peer[1] == int(sys.argv[1]))
 want = U(1); want.send(bytes(973)); print("want", len(want.recv(2000)))
+"""
+
+# From one socket to another of the same process.
+WORDS = """
+import socket
+a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(("127.0.0.1", 0)); a.settimeout(0.3)
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(40): b.sendto(b"word", a.getsockname())
+try:
+    while True: a.recv(10)
+except TimeoutError: pass
 """
 
 
@@ -193,6 +205,29 @@ print(s.getsockname()[1], flush=True); print(s.recv(100).decode(), flush=True)""
         code, output, complaint = result_of(under(PYTHON, "-c", CLIENT, str(port), "5", "0.5", flags=("--capture", "/dev/full")))
         self.assertEqual((code, len(output.splitlines())), (0, 5))
         self.assertRegex(complaint, r"\A-- /dev/full is not whole: .*is the disk full.*\n\Z")
+
+    def test_a_capture_that_nobody_reads_any_more(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = os.path.join(folder, "pipe")
+            os.mkfifo(pipe)
+            program = self.start("sh", "-c", f"echo ready; read go; {PYTHON} -c '{WORDS}'; exit 7", flags=("--capture", pipe),
+                                 stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            os.close(os.open(pipe, os.O_RDONLY))
+            self.assertEqual(program.stdout.readline(), "ready\n")
+            _, complaint = program.communicate("go\n", PATIENCE)
+            self.assertEqual(complaint, f"-- {pipe} is not whole: nobody reads the capture any more\n")
+            self.assertEqual(program.returncode, 7)
+
+    def test_a_capture_names_who_sent_what_died_later(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "program.pcapng")
+            code, _, complaint = result_of(under(PYTHON, "-c", WORDS, flags=("--loss-in", "50%", "--capture", path)))
+            self.assertEqual((code, complaint), (0, ""))
+            packets = events(run("print", "--json", path)[1], "captured")
+            self.assertEqual([each for each in packets if not re.search(r"process \d+ \(python3\), socket \d+", each["comment"])], [])
+            dropped = [each["direction"] for each in packets if each["comment"].startswith("dropped: fault_loss")]
+            self.assertEqual(dropped.count("out"), dropped.count("in"))
+            self.assertGreater(dropped.count("in"), 0)
 
     def test_programs_within_programs(self):
         """A `gannet run` within a program has faults of its own, and the same hub."""
