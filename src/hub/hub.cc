@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "hub/census.h"
+#include "hub/privileges.h"
 #include "hub/sheet.h"
 #include "socket/addressing.h"
 #include "socket/control.h"
@@ -251,6 +252,13 @@ bool Hub::serve(Visitor& visitor) {
   }
   if (visitor.is_stranger && !needs_key(request)) {
     static_cast<void>(send(visitor.fd.get(), refusal({EPERM}), {}));
+    return false;
+  }
+  // Of the kernel's ports those that this user may have, and not the hub's.
+  const bool binds =
+      (request.kind == Request::Kind::open || request.kind == Request::Kind::control) && request.control.kind == socket::ControlRequest::Kind::bind;
+  if (guest_ && visitor.is_stranger && binds && !may_bind(visitor.process, request.control.address.port)) {
+    static_cast<void>(send(visitor.fd.get(), refusal({EACCES}), {}));
     return false;
   }
   leaves_from_ = Clock::now() + setup_.linger;

@@ -12,7 +12,7 @@ import subprocess
 import gannet
 import programs
 from gannet import enter_namespace, skip
-from programs import AGENT, PYTHON, Agent, Programs
+from programs import AGENT, PYTHON, Agent, Programs, result_of, under
 
 HERE, ROUTER, FAR = "10.1.0.1", "10.1.0.254", "10.2.0.1"
 IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_MTU, DO = 10, 11, 12, 14, 2
@@ -163,6 +163,25 @@ class Follows(Network):
             self.assertEqual((data, address[0]), (b"by a rule", source), opening)
             peer(f"s.sendto(b'and back', {address})")
             self.assertEqual(self.inside("s.recvfrom(10)"), (b"and back", there))
+
+
+class LowPorts(Programs):
+    via = "kernel"
+
+    def test_who_dropped_his_privileges_has_none(self):
+        """The hub has its starter's, but a program is given no port that it could not have of the kernel."""
+        if subprocess.run(["true"], user=65534, check=False).returncode != 0:
+            self.skipTest("needs another user's id")
+        code, said, complaint = result_of(under(PYTHON, "-c", """
+import errno, os, socket
+def bind(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try: return s.bind(("127.0.0.1", port))
+        except OSError as error: return errno.errorcode[error.errno]
+before = bind(80)
+os.setgid(65534); os.setuid(65534)
+print(before, bind(80), bind(1024), bind(0))""", via=self.via))
+        self.assertEqual((code, said), (0, "None EACCES None None\n"), complaint)
 
 
 class Carries(Network):
