@@ -8,10 +8,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstring>
+#include <string_view>
 
 #include "hub/listener.h"
 
@@ -62,10 +66,31 @@ void tell(Fd& starter, const Outcome& outcome) {
   starter.reset();
 }
 
+// As its own process: ps(1) and pkill(1) look at where the starter's command line stands (proc(5), arg_start), and who ends the starter by that is
+// not to end the hub.
+void take_name() {
+  constexpr std::string_view name = "gannet-hub";
+  ::prctl(PR_SET_NAME, name.data());
+  std::array<char, 2048> stat;
+  const Fd file(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
+  const ssize_t size = file ? ::read(file.get(), stat.data(), stat.size()) : 0;
+  std::string_view rest(stat.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  rest.remove_prefix(std::min(rest.rfind(')'), rest.size()));  // behind the name, field 2, which may have blanks
+  std::array<std::uintptr_t, 2> ends{};
+  for (std::size_t field = 3; field <= 49 && !rest.empty(); ++field) {
+    rest.remove_prefix(std::min(rest.find(' '), rest.size() - 1) + 1);
+    if (field >= 48) std::from_chars(rest.data(), rest.data() + rest.size(), ends[field - 48]);
+  }
+  if (ends[0] == 0 || ends[1] < ends[0] + name.size()) return;
+  auto* const line = reinterpret_cast<char*>(ends[0]);  // NOLINT(performance-no-int-to-ptr): the kernel tells it as a number
+  std::memset(line, 0, ends[1] - ends[0]);
+  std::ranges::copy(name, line);
+}
+
 // Leaves the starter's terminal, folder, signals and descriptors, but for these two: whoever waits for the end of a pipe would wait for the hub.
 void leave_starter(Fd& listener, Fd& starter) {
   ::setsid();
-  ::prctl(PR_SET_NAME, "gannet-hub");
+  take_name();
   constexpr int first = 3, behind = 16;
   listener = Fd(::fcntl(listener.get(), F_DUPFD, behind));
   starter = Fd(::fcntl(starter.get(), F_DUPFD, behind));

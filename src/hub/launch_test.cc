@@ -155,6 +155,9 @@ TEST_F(Launch, HoldsNothingOfItsStarter) {
   const fs::path proc = "/proc/" + std::to_string(hub);
   EXPECT_EQ(::getsid(hub), hub);
   EXPECT_EQ(fs::read_symlink(proc / "cwd"), "/");
+  std::string line;
+  std::getline(std::ifstream(proc / "cmdline"), line, '\0');
+  EXPECT_EQ(line, "gannet-hub") << "who ends its starter by his command line does not end it";
   for (const auto& entry : fs::directory_iterator(proc / "fd")) {
     const std::string target = fs::read_symlink(entry.path()).string();
     EXPECT_TRUE(target == "/dev/null" || target.starts_with("socket:") || target.starts_with("anon_inode:") || target.starts_with("/memfd:gannet"))
