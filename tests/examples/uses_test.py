@@ -2,8 +2,11 @@
 import filecmp
 import os
 import random
+import re
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -339,6 +342,52 @@ LoadPlugin csv
             self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 20, 5, 1, "--plain")
         value = float(files[0].read_text().splitlines()[-1].split(",")[1])
         self.assertTrue(15 <= value <= 25, value)
+
+
+class Control(Uses):
+    REPORT = re.compile(r"(\d+) commands, (\d+) overtaken .* p50 (\d+) us, p99 (\d+) us, most (\d+) us; stood still (\d+) times, for (\d+) ms")
+
+    def drive(self):
+        port = free_port()
+        robot = self.start(example("robot"), "drive", f"{LOCALHOST}:{port}")
+        self.assertIn("Listening", robot.stdout.readline())
+        return port, lambda: [int(word) for word in self.REPORT.search(robot.communicate(timeout=PATIENCE)[0]).groups()]
+
+    def test_only_the_newest_counts(self):
+        port, report = self.drive()
+        flags = ["--loss", "20%", "--delay", "20ms", "--jitter", "10ms", "--reorder", "20%", "--seed", "4"]
+        self.run_one(example("robot", flags), "command", f"{LOCALHOST}:{port}", 3, inside=flags)
+        heard, overtaken, p50, p99, most, *_ = report()
+        self.assertTrue(200 < heard < 560, heard)
+        self.assertGreater(overtaken, 20)
+        self.assertTrue(10_000 < p50 <= p99 <= most < 100_000, (p50, p99, most))
+
+    def test_stands_still_when_nothing_comes(self):
+        port, report = self.drive()
+        master = self.start(example("robot"), "command", f"{LOCALHOST}:{port}", 4)
+        time.sleep(1)
+        master.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        master.send_signal(signal.SIGCONT)
+        master.wait(PATIENCE)
+        *_, stops, still = report()
+        self.assertGreaterEqual(stops, 1)
+        self.assertGreater(still, 200)
+
+    def test_strangers_and_pieces(self):
+        """Only who commanded first is heard, and only whole commands."""
+        port, report = self.drive()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as master, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for number in range(20):
+                now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+                for junk in b"", b"x" * 15, b"x" * 17, b"x" * 1400:
+                    master.sendto(junk, (LOCALHOST, port))
+                master.sendto(struct.pack(">Iqi", number, now, 100), (LOCALHOST, port))
+                time.sleep(0.02)
+                stranger.sendto(struct.pack(">Iqi", number + 1000, now, -100), (LOCALHOST, port))
+            master.sendto(struct.pack(">Iqi", 5, now, 100), (LOCALHOST, port))
+            heard, overtaken, *_ = report()
+            self.assertEqual((heard, overtaken), (21, 1))
 
 
 if not example("tftp").exists():
