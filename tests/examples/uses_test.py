@@ -390,6 +390,38 @@ class Control(Uses):
             self.assertEqual((heard, overtaken), (21, 1))
 
 
+class Game(Uses):
+    def serve(self):
+        port = free_port()
+        self.assertIn("Listening", self.start(example("game_server"), f"{LOCALHOST}:{port}").stdout.readline())
+        return port
+
+    def play(self, port, *words, loss="0%"):
+        flags = ["--loss", loss, "--delay", "25ms", "--jitter", "10ms", "--seed", "1"]
+        code, said, complaint = self.run_one(example("game_players", flags), f"{LOCALHOST}:{port}", *words, inside=flags)
+        self.assertEqual(code, 0, complaint)
+        return [[int(word) for word in re.findall(r"(\d+) mm", line)] for line in said.splitlines()]
+
+    def test_loss_is_not_seen(self):
+        for loss in "0%", "20%":
+            with self.subTest(loss=loss):
+                own, others = self.play(self.serve(), 32, 3, loss=loss)
+                self.assertEqual(own[0], 0, "where one's inputs led, there one is")
+                self.assertTrue(80 <= others[0] <= 90, "the others run")
+
+    def test_or_it_is(self):
+        self.assertGreater(self.play(self.serve(), 32, 3, "--naive", loss="20%")[0][0], 300)
+
+    def test_strangers(self):
+        port = self.serve()
+        chance = random.Random(60)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hostile:
+            for size in [0, 1, 23, 25, 1400] + [24] * 500:
+                hostile.sendto(chance.randbytes(size), (LOCALHOST, port))
+            own, _ = self.play(port, 31, 2)
+            self.assertEqual(own[0], 0)
+
+
 if not example("tftp").exists():
     programs.skip("the examples are not built")
 programs.main()
