@@ -69,8 +69,9 @@ void tell(Fd& starter, const Outcome& outcome) {
 // As its own process: ps(1) and pkill(1) look at where the starter's command line stands (proc(5), arg_start), and who ends the starter by that is
 // not to end the hub.
 void take_name() {
-  constexpr std::string_view name = "gannet-hub";
-  ::prctl(PR_SET_NAME, name.data());
+  static constexpr char title[] = "gannet-hub";
+  constexpr std::string_view name = title;
+  ::prctl(PR_SET_NAME, title);
   std::array<char, 2048> stat;
   const Fd file(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
   const ssize_t size = file ? ::read(file.get(), stat.data(), stat.size()) : 0;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <charconv>
+#include <span>
 #include <string>
 
 #include "base/fd.h"

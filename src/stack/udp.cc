@@ -345,7 +345,7 @@ std::size_t Udp::flush(Endpoint& endpoint, Time now, std::size_t budget) {
       continue;
     }
     if (!*next) break;
-    static_cast<void>(submit(endpoint, request, now));  // what is refused is counted there, and its sender told
+    [[maybe_unused]] const auto sent = submit(endpoint, request, now);  // what is refused is counted there, and its sender told
     socket.finish_send();
   }
   return taken;
