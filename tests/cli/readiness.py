@@ -368,7 +368,7 @@ def masks():
     signal.signal(signal.SIGUSR1, lambda *_: caught.append("caught"))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     for wait in WITH_MASK:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # to this thread: one that is just ending has it not blocked
         print(wait.__name__, "keeps the mask:", wait(a, QUIET), caught)
         send(a)
         print(wait.__name__, "wakes under it:", wait(a, COMES), caught)
