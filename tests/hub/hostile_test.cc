@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/rng.h"
+#include "hub/capture_memory.h"
 #include "hub/hubs.h"
 #include "hub/protocol.h"
 #include "stack/endpoint_memory.h"
@@ -108,6 +110,8 @@ class Scribbler {
         return scribble_over(memory_->memory().bytes());
       case 1:
         return scribble_over(send_->memory().bytes());
+      case 2:
+        return scribble_over(capture_ ? capture_->memory().bytes() : memory_->memory().bytes());
       default:
         return commit_record();
     }
@@ -121,11 +125,11 @@ class Scribbler {
   }
   // Requests that are half right, on connections of their own that may not wait for an answer.
   void request() {
-    const auto fd = hub::connect(address_);
+    auto fd = hub::connect(address_);
     if (!fd) return;
     hub::Request request;
     const auto bytes = std::as_writable_bytes(std::span(&request, 1));
-    request.kind = static_cast<hub::Request::Kind>(rng_.below(10));
+    request.kind = static_cast<hub::Request::Kind>(rng_.below(static_cast<std::uint32_t>(hub::Request::Kind::list) + 1));
     if (request.kind == hub::Request::Kind::shut_down) return;  // which anybody may ask for
     if (rng_.below(4) != 0) request.key = key_;
     if (request.kind == hub::Request::Kind::close && request.key == key_) return;
@@ -137,17 +141,49 @@ class Scribbler {
     request.control.group = IpAddress::ipv4(239, 1, 1, static_cast<std::uint8_t>(rng_.below(8)));
     request.control.ip_options_size = random<std::uint8_t>() % 48;
     for (auto& each : request.control.ip_options) each = random<std::byte>();
+    if (rng_.below(2) == 0) request.program = program_;
+    for (auto& each : request.name) each = random<char>();
+    describe(request.setup);
     for (std::uint32_t i = rng_.below(4); i != 0; --i) bytes[rng_.below(static_cast<std::uint32_t>(bytes.size()))] = random<std::byte>();
     if (request.kind == hub::Request::Kind::shut_down) return;
     const std::size_t size = rng_.below(8) == 0 ? rng_.below(static_cast<std::uint32_t>(bytes.size())) : bytes.size();
-    static_cast<void>(::send(fd->get(), bytes.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL));
-    if (size == bytes.size() && rng_.below(2) == 0) static_cast<void>(hub::receive_reply(fd->get(), 10ms));
+    if (size == bytes.size() && rng_.below(2) == 0) {
+      const std::array carried{-1, fd_.get(), fd->get(), STDERR_FILENO};
+      static_cast<void>(hub::send(fd->get(), request, carried[rng_.below(carried.size())]));
+    } else {
+      static_cast<void>(::send(fd->get(), bytes.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL));
+    }
+    if (size != bytes.size() || rng_.below(2) == 0) return;
+    auto received = hub::receive_reply(fd->get(), 10ms);
+    if (!received || received->reply.error != 0 || request.kind != hub::Request::Kind::open_program) return;
+    program_ = received->reply.key;
+    member_ = std::move(*fd);  // the one before is left
+    capture_.reset();
+    if (auto capture = hub::CaptureMemory::attach(std::move(received->fds[0]))) capture_.emplace(std::move(*capture));
+  }
+  // A path that is a bad one, or none at all.
+  void describe(hub::ProgramSetup& setup) {
+    for (Impairment* each : {&setup.in, &setup.out}) {
+      if (rng_.below(2) == 0) each->loss = rng_.below(100) / 100.0;
+      if (rng_.below(2) == 0) each->delay = std::chrono::microseconds(rng_.below(20'000));
+      if (rng_.below(4) == 0) each->jitter = each->delay / 2;
+      if (rng_.below(4) == 0) each->duplicate = each->corrupt = each->reorder = 0.5;
+      if (rng_.below(8) == 0) each->rate = number();
+      if (rng_.below(8) == 0) each->queue_bytes = number();
+      each->held_packets = rng_.below(16) == 0 ? number() : rng_.below(64);
+    }
+    if (rng_.below(2) == 0) setup.mtu = rng_.below(70'000);
+    setup.capture = rng_.below(2);
+    setup.report = rng_.below(2);
   }
 
   const hub::HubAddress address_;
   Rng rng_;
   Fd fd_;
   hub::SocketKey key_;
+  hub::ProgramKey program_;
+  Fd member_;  // as long as it is open, the program lives
+  std::optional<hub::CaptureMemory> capture_;
   std::shared_ptr<stack::EndpointMemory> memory_;
   std::shared_ptr<stack::SendMemory> send_;
 };
