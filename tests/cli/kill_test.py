@@ -76,22 +76,30 @@ class Kills(Command):
         process.stdin.close()
         process.stdout.close()
 
-    def test_programs(self):
-        honest = self.start(HONEST)
-        before = self.hub()
+    def kill_victims(self, held):
+        """At random moments; what they held is given back, down to what was held before."""
+        before = held()
         chance = random.Random(20261123)
         for _ in range(15):
             victim = self.start(VICTIM)
             time.sleep(chance.random() / 20)
             self.kill(victim)
         end = time.monotonic() + PATIENCE
-        while self.hub()["sockets"] != before["sockets"] and time.monotonic() < end:
+        while held() != before and time.monotonic() < end:
             time.sleep(0.01)
-        self.assertEqual(self.hub()["sockets"], before["sockets"])
-        self.assertEqual(self.hub()["process"], before["process"])
+        self.assertEqual(held(), before)
+
+    def end(self, honest):
         honest.stdin.close()
         self.assertEqual(honest.stdout.read().split()[-1], "end")
         self.assertEqual(honest.wait(PATIENCE), 0)
+
+    def test_programs(self):
+        honest = self.start(HONEST)
+        before = self.hub()
+        self.kill_victims(lambda: self.hub()["sockets"])
+        self.assertEqual(self.hub()["process"], before["process"])
+        self.end(honest)
 
     def test_hubs(self):
         seen = set()
@@ -145,20 +153,9 @@ class KillsBesideTheKernel(Kills):
             outside.bind(("127.0.0.1", 0))
             threading.Thread(target=self.echo, args=(outside,), daemon=True).start()
             honest = self.start(WITH_OUTSIDE.replace("PORT", str(outside.getsockname()[1])))
-            before = self.kernel_sockets()
-            self.assertGreater(before, 0)
-            chance = random.Random(20261124)
-            for _ in range(15):
-                victim = self.start(VICTIM)
-                time.sleep(chance.random() / 20)
-                self.kill(victim)
-            end = time.monotonic() + PATIENCE
-            while self.kernel_sockets() != before and time.monotonic() < end:
-                time.sleep(0.01)
-            self.assertEqual(self.kernel_sockets(), before)
-            honest.stdin.close()
-            self.assertEqual(honest.stdout.read().split()[-1], "end")
-            self.assertEqual(honest.wait(PATIENCE), 0)
+            self.assertGreater(self.kernel_sockets(), 0)
+            self.kill_victims(self.kernel_sockets)
+            self.end(honest)
             outside.sendto(b"", outside.getsockname())  # ends the thread
 
     @staticmethod

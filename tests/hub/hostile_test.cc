@@ -217,10 +217,7 @@ TEST(Hostile, ApplicationsHurtThemselvesAlone) {
   EXPECT_TRUE(comes_true([&] { return status_of(address).value().sockets == own; }));
   EXPECT_FALSE(honest.has_lost_silently()) << honest.whereabouts();
   EXPECT_EQ(honest.end(), (std::array{0, 0}));
-  hub::Request down;
-  down.kind = hub::Request::Kind::shut_down;
-  EXPECT_TRUE(hub::ask(address, down));
-  EXPECT_EQ(end_of(hub), 0);
+  EXPECT_EQ(shut_down(address, hub), 0);
 }
 
 }  // namespace

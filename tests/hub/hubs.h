@@ -79,6 +79,13 @@ inline Result<hub::Status> status_of(const hub::HubAddress& address) {
   return reply->status;
 }
 
+// Ends it, with its exit status, or -1 where it did not take the request.
+inline int shut_down(const hub::HubAddress& address, pid_t hub) {
+  hub::Request down;
+  down.kind = hub::Request::Kind::shut_down;
+  return hub::ask(address, down) ? end_of(hub) : -1;
+}
+
 inline Result<hub::Listing> listing_of(const hub::HubAddress& address) {
   hub::Request request;
   request.kind = hub::Request::Kind::list;

@@ -127,10 +127,7 @@ TEST(Killed, ApplicationsLeaveNothingBehind) {
   EXPECT_TRUE(comes_true([&] { return honest.exchanged() > exchanged + 100; })) << honest.whereabouts();
   EXPECT_FALSE(honest.has_lost_silently()) << honest.whereabouts();
   EXPECT_EQ(honest.end(), (std::array{0, 0}));
-  hub::Request down;
-  down.kind = hub::Request::Kind::shut_down;
-  EXPECT_TRUE(hub::ask(address, down));
-  EXPECT_EQ(end_of(hub), 0);
+  EXPECT_EQ(shut_down(address, hub), 0);
 }
 
 // Applications that begin again with the next hub whenever theirs is gone.

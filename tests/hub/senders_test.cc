@@ -56,10 +56,7 @@ TEST(Senders, OneMoreThanThereMayBeIsRefusedAlone) {
   EXPECT_TRUE(comes_true([&] { return shared->renew_send_ring().has_value(); }));
   EXPECT_TRUE(say(*shared, to, "again"));
   EXPECT_EQ(hear(*receiver).value().text, "again");
-  hub::Request down;
-  down.kind = hub::Request::Kind::shut_down;
-  EXPECT_TRUE(hub::ask(address, down));
-  EXPECT_EQ(end_of(hub), 0);
+  EXPECT_EQ(shut_down(address, hub), 0);
 }
 
 }  // namespace
