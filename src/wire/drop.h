@@ -82,6 +82,17 @@ namespace gannet {
   X(socket_closed, "the socket was closed while the datagram was on its way")                                  \
   X(send_record_invalid, "a record in a send ring contradicts itself")                                         \
   X(send_refused, "the stack refused what the application sent; the call or socket says why")                  \
+  /* DTLS */                                                                                                   \
+  X(dtls_record_malformed, "not a DTLS record, or one whose length lies")                                      \
+  X(dtls_hello_malformed, "a ClientHello that contradicts itself")                                             \
+  X(dtls_hello_fragment, "a later piece of a ClientHello, without the first, which has the cookie")            \
+  X(dtls_cookie_wrong, "a cookie that was not made for this address, or too long ago")                         \
+  X(dtls_not_accepting, "a ClientHello to a socket that only connects")                                        \
+  X(dtls_handshakes_full, "too many handshakes were under way, in all or with this address")                   \
+  X(dtls_peers_full, "as many peers as the socket takes")                                                      \
+  X(dtls_no_association, "a record of an association that does not exist, or no more")                         \
+  X(dtls_record_rejected, "a record that is not authentic, or that came before")                               \
+  X(dtls_send_queue_full, "what the handshakes had to send was more than waits to be sent")                    \
   /* the fault unit */                                                                                         \
   X(fault_loss, "the fault unit lost it, as asked (--loss)")                                                   \
   X(fault_burst_loss, "the fault unit lost it in a burst, as asked")                                           \
