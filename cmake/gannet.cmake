@@ -99,6 +99,19 @@ function(gannet_library)
   add_library(gannet::gannet ALIAS gannet)
 endfunction()
 
+# gannet_addition(NAME DEPS other...): src/NAME, a library of its own beside gannet, gannet::NAME, since it needs more than the C++ library.
+function(gannet_addition name)
+  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  add_library(gannet_${name} STATIC ${sources})
+  set_target_properties(gannet_${name} PROPERTIES OUTPUT_NAME gannet-${name} UNITY_BUILD ${GANNET_UNITY} UNITY_BUILD_BATCH_SIZE 12)
+  target_link_libraries(gannet_${name} PUBLIC gannet PRIVATE gannet_flags)
+  add_library(gannet::${name} ALIAS gannet_${name})
+  gannet_test(${name}_test SOURCES ${tests} LIBRARIES gannet_${name})
+endfunction()
+
 # gannet_preload(NAME DEPS other...): src/NAME, libgannet-preload.so. It enters programs that know nothing of it: so it brings the rooms and the C++
 # library with it, shows none of their names, and is never instrumented. Its own calls of what it stands in front of go to the C library (--wrap).
 # The rooms so compiled are gannet_plain, for programs that are entered, too.

@@ -72,7 +72,7 @@ def layers():
     table = {}
     for path in files():
         if re.fullmatch(r"src/\w+/CMakeLists.txt", path):
-            for name, dependencies in re.findall(r"^gannet_(?:room|command|preload)\((\w+)(?: DEPS ([\w ]+))?\)", cxx.text(path), re.MULTILINE):
+            for name, dependencies in re.findall(r"^gannet_(?:room|addition|command|preload)\((\w+)(?: DEPS ([\w ]+))?\)", cxx.text(path), re.MULTILINE):
                 table[name] = {name, *dependencies.split()}
     return table
 
