@@ -98,6 +98,10 @@ class Host {
   // The faster door: `handler` is called with each datagram to `local`, in its frame, in the loop's thread. No queue, no copy, no system call.
   Result<void> serve(const Address& local, Handler handler);
 
+  // Puts keys into the capture, as lines of a key log (SSLKEYLOGFILE): Wireshark then opens what was sealed with them. Whoever has the file can as
+  // well. EINVAL: nothing is captured; ENOBUFS: the capture's buffer is full.
+  Result<void> add_capture_secrets(std::string_view key_log);
+
   [[nodiscard]] IpAddress address() const;
   [[nodiscard]] std::uint32_t interface() const;
   // Counters under their RFC 4113 / 4293 names, and drops by reason; those that are zero are left out.

@@ -15,6 +15,9 @@ constexpr const char* examples = R"(Examples:
                                                a host of ours, 10.7.0.2, on a TAP device: the kernel's end of it needs an address
                                                too (ip address add 10.7.0.1/24 dev gannet0; ip link set gannet0 up)
   gannet echo --via tap:gannet0,10.7.0.2/24 --loss 5% --delay 80ms --capture echo.pcapng 65433
+  gannet echo --dtls 4433                      sealed, with a certificate made up now, whose fingerprint it tells
+  gannet echo --dtls --psk robot-7:@key.hex 4433
+                                               sealed, for who knows the key
   gannet echo --join 239.1.2.3 65433           answers what is sent to a group as well)";
 
 // Answers from the address that was asked, where that is one host's (RFC 1122 4.1.3.5); a group or broadcast address is nobody's to answer from.
@@ -74,6 +77,7 @@ void add_echo(CommandLine& line) {
   add_count_flag(command, "end after this many datagrams");
   add_timeout_flag(command, "end when nothing has come for this long");
   add_report_flags(command);
+  add_dtls_flags(command);
   add_link_flags(command);
   const Settings& settings = command.settings();
   command.run([&settings, where](

@@ -126,6 +126,53 @@ void add_report_flags(Command& command) {
   command.flag("-u,--udp", "for those used to nc: UDP is all there is", [] {});
 }
 
+void add_dtls_flags(Command& command) {
+  Settings& settings = command.settings();
+  Sealing& sealing = settings.sealing;
+  const auto remember_dtls = [&sealing](std::string_view flag) {
+    if (sealing.first_flag.empty()) sealing.first_flag = flag;
+  };
+  const auto text = [&](const char* flags, const char* type, const char* help, std::string& into) {
+    command.value(flags, type, help, [&into, remember_dtls](std::string_view flag, std::string_view given) {
+      into = given;
+      remember_dtls(flag);
+    });
+  };
+  command.heading("DTLS");
+  command.flag("--dtls", "seal every datagram (DTLS 1.2): nobody else can read, change or forge it", sealing.is_wanted);
+  text("--cert", "FILE", "our certificate, PEM; echo and listen make one up where there is none", sealing.certificate_file);
+  text("--key", "FILE", "its private key, PEM", sealing.key_file);
+  text("--ca", "FILE", "believe whose certificate one of these signed, PEM", sealing.authorities_file);
+  text("--server-name", "NAME", "with --ca: the name that the server's certificate must be for", sealing.server_name);
+  command.value(
+      "--fingerprint", "SHA256", "believe who has the certificate with this fingerprint; may be given again",
+      [&sealing, remember_dtls](std::string_view flag, std::string_view given) {
+        const auto fingerprint = Fingerprint::parse(given);
+        if (!fingerprint) refuse(fmt::format("{} \"{}\": {}", flag, given, fingerprint.error().message()));
+        sealing.fingerprints.push_back(*fingerprint);
+        remember_dtls(flag);
+      },
+      true);
+  command.value(
+      "--psk", "NAME:HEX", "believe who knows this key, 16 bytes or more, and prove ourselves by it; may be given again",
+      [&sealing, remember_dtls](std::string_view flag, std::string_view given) {
+        sealing.keys.push_back(parse_shared_key(flag, given));
+        remember_dtls(flag);
+      },
+      true);
+  command.flag("--trust-anyone", "believe any certificate: sealed, but nobody knows for whom", [&sealing, remember_dtls] {
+    sealing.trust_anyone = true;
+    remember_dtls("--trust-anyone");
+  });
+  text("--key-log", "FILE", "append the keys to this file, for Wireshark; --capture has them, too", sealing.key_log);
+  command.value("--dtls-mtu", "BYTES", "of the packets that carry it, at most (1280)",
+                [&sealing, remember_dtls](std::string_view flag, std::string_view given) {
+                  sealing.mtu = parse_bytes(flag, given);
+                  remember_dtls(flag);
+                });
+  command.heading("Options");
+}
+
 void add_timeout_flag(Command& command, const std::string& help) {
   command.value("-w,--timeout", "TIME", help,
                 [&settings = command.settings()](std::string_view flag, std::string_view text) { settings.timeout = parse_duration(flag, text); });

@@ -11,6 +11,7 @@ void add_link_flags(Command& command);     // --via, --capture, --print, the fau
 void add_send_flags(Command& command);     // -b -T -M -i
 void add_receive_flags(Command& command);  // --join, -I
 void add_report_flags(Command& command);   // -v --json, and -4 -6 -u of nc
+void add_dtls_flags(Command& command);     // --dtls, and with what
 void add_timeout_flag(Command& command, const std::string& help);
 void add_count_flag(Command& command, const std::string& help);
 

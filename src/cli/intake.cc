@@ -6,9 +6,9 @@ namespace gannet::cli {
 
 void Intake::open(const std::string& host, std::uint16_t port) {
   const Address local = host.empty() ? Address{IpAddress::any(settings_.family.value_or(Family::ipv4)), port} : place_.resolve(host, port);
-  socket_ = place_.socket(local.ip.family);
-  place_.bind(*socket_, local);
-  const auto fd = socket_->fd();
+  port_.emplace(settings_, report_, place_, local.ip.family, true);
+  place_.bind(socket(), local);
+  const auto fd = socket().fd();
   if (!fd) fail("cannot wait for datagrams", fd.error());
   fd_ = *fd;
   until_ = end_of_quiet();
@@ -16,21 +16,21 @@ void Intake::open(const std::string& host, std::uint16_t port) {
 }
 
 void Intake::connect(const Address& peer) {
-  if (const auto connected = socket_->connect(peer); !connected) fail("cannot answer " + peer.to_string(), connected.error());
+  if (const auto connected = socket().connect(peer); !connected) fail("cannot answer " + peer.to_string(), connected.error());
   is_connected_ = true;
 }
 
 bool Intake::wait(int other) {
   if (waiter_.interrupted() || has_enough() || std::chrono::steady_clock::now() >= until_ || !place_.has_link()) return false;
-  waiter_.wait({fd_, other, place_.loss_fd()}, until_);
-  while (socket_->receive_error()) ++totals_.errors;
+  waiter_.wait({fd_, other, place_.loss_fd()}, std::min(until_, port_->wakeup()));
+  while (socket().receive_error()) ++totals_.errors;
   left_ = 64;
   return true;
 }
 
 std::optional<Datagram> Intake::next() {
   if (has_enough() || left_-- == 0) return std::nullopt;
-  const auto datagram = socket_->receive(buffer_, Deadline::now());
+  const auto datagram = socket().receive(buffer_, Deadline::now());
   if (datagram) {
     until_ = end_of_quiet();
     return *datagram;
@@ -46,8 +46,9 @@ void Intake::count(const Datagram& datagram) {
 }
 
 Status Intake::finish() {
-  while (socket_->receive_error()) ++totals_.errors;
-  place_.finish(totals_, *socket_);
+  while (socket().receive_error()) ++totals_.errors;
+  place_.finish(totals_, socket());
+  port_->add_drops(totals_);
   report_.summary(totals_);
   place_.require_link();
   return Status::ok;

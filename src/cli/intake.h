@@ -16,6 +16,7 @@
 #include <gannet/socket.h>
 
 #include "cli/place.h"
+#include "cli/port.h"
 #include "cli/report.h"
 #include "cli/settings.h"
 #include "cli/waiter.h"
@@ -32,7 +33,7 @@ class Intake {
   void open(const std::string& host, std::uint16_t port);
   // From now on only from this peer.
   void connect(const Address& peer);
-  [[nodiscard]] Socket& socket() { return *socket_; }
+  [[nodiscard]] Socket& socket() { return **port_; }
 
   // Sleeps until something came, or can be read from `other` (negative: nothing else), and takes the errors that the network reported. False: it is
   // time to end.
@@ -55,7 +56,7 @@ class Intake {
   Report& report_;
   Waiter waiter_;  // before the place, whose threads inherit the blocked signals
   Place place_;
-  std::optional<Socket> socket_;
+  std::optional<Port> port_;
   int fd_ = -1;
   bool is_connected_ = false;
   Waiter::Moment until_{};

@@ -20,6 +20,8 @@ Examples:
   gannet listen --join 239.1.2.3 65433         a multicast group
   gannet listen --join 232.1.2.3@192.0.2.1%eth0 65433
                                                of one sender only, on one interface
+  gannet listen --dtls --cert me.pem --key me.key --ca them.pem 4433
+                                               sealed, from whom the authority knows
   gannet listen -k --work 5ms 65433            a slow receiver: see what a fast sender does to it)";
 
 struct ListenFlags {
@@ -90,6 +92,7 @@ void add_listen(CommandLine& line) {
   add_timeout_flag(command, "end when nothing has come for this long");
   add_receive_flags(command);
   add_report_flags(command);
+  add_dtls_flags(command);
   add_link_flags(command);
   const Settings& settings = command.settings();
   command.run(

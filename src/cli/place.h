@@ -47,6 +47,9 @@ class Place {
   // The address of a host given by name or number. Names are the kernel's business (getaddrinfo).
   Address resolve(const std::string& host, std::uint16_t port);
 
+  // Into our host's capture.
+  Result<void> add_capture_secrets(std::string_view key_log) { return host_->add_capture_secrets(key_log); }
+
   // What died and what was counted: our host's all, the kernel's only the overflow of this socket.
   void finish(Totals& totals, const Socket& socket) const;
 

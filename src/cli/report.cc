@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -81,6 +82,38 @@ void Report::received(const Datagram& datagram, const std::optional<Answer>& ans
   std::string data = !raw_ && isatty(STDOUT_FILENO) == 1 ? printable(datagram.data) : std::string(text_of(datagram.data));
   if (!raw_ && !data.ends_with('\n')) data += '\n';
   write(stdout, data);
+}
+
+void Report::association(const DtlsEvent& event) {
+  constexpr std::array kinds{"connected", "closed", "failed"};
+  const char* kind = kinds[static_cast<std::size_t>(event.kind)];
+  const DtlsPeer& peer = event.peer;
+  const std::string fingerprint = peer.fingerprint ? peer.fingerprint->to_string() : "";
+  if (json_) {
+    return line({{"event", "association"},
+                 {"kind", kind},
+                 {"peer", peer.address.to_string()},
+                 {"identity", peer.identity},
+                 {"fingerprint", fingerprint.empty() ? Json() : Json(fingerprint)},
+                 {"cipher", peer.cipher},
+                 {"errno", event.why.code},
+                 {"message", event.why.why != nullptr ? event.why.why : ""}},
+                {});
+  }
+  if (!verbose_ || summed_up_) return;
+  std::string text = fmt::format("{} {}", peer.address.to_string(), kind);
+  if (event.kind == DtlsEvent::Kind::connected) {
+    text += fmt::format(", {}{}{}", peer.cipher, peer.identity.empty() ? "" : ", as ", peer.identity);
+    if (!fingerprint.empty()) text += fmt::format(", fingerprint {}", fingerprint);
+  } else {
+    text += fmt::format(": {}", event.why.message());
+  }
+  note(text);
+}
+
+void Report::fingerprint(const Fingerprint& fingerprint) {
+  if (json_) return line({{"event", "fingerprint"}, {"sha256", fingerprint.to_string()}}, {});
+  note(fmt::format("fingerprint {}", fingerprint.to_string()));
 }
 
 void Report::error(const SocketError& error, std::string_view sentence) {

@@ -3,6 +3,7 @@
 // Every object has "event" first; its other keys are those written here, always the same for the same event:
 //   listening  via, local                          sent      number, to, bytes
 //   received   peer, local, interface, ttl, tos, bytes, length, truncated, text or hex, and number, rtt_us where it answers one sent
+//   association  kind, peer, identity, fingerprint, cipher, errno, message      fingerprint  sha256
 //   error      errno, message, peer, offender, type, code, mtu
 //   captured   number, time, interface, direction, bytes, length, line, comment (what is not known is null)
 //   packet     line                                failed    status, message                      reason    name, meaning, remedy
@@ -23,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include <gannet/dtls.h>
 #include <gannet/host.h>
 #include <gannet/socket.h>
 
@@ -68,6 +70,10 @@ class Report {
   void sent(std::uint64_t number, const Address& to, std::size_t bytes);
   // `pretty` is the line for people; empty: the data itself.
   void received(const Datagram& datagram, const std::optional<Answer>& answer, std::string_view pretty = {});
+  // What became of a handshake or of an association; for people only with --verbose.
+  void association(const DtlsEvent& event);
+  // Of the certificate that we made up.
+  void fingerprint(const Fingerprint& fingerprint);
   void error(const SocketError& error, std::string_view sentence);
   void packet(std::string_view line);
   void captured(const Captured& packet);

@@ -9,6 +9,7 @@
 #include "cli/flags.h"
 #include "cli/payloads.h"
 #include "cli/place.h"
+#include "cli/port.h"
 #include "cli/waiter.h"
 
 namespace gannet::cli {
@@ -33,6 +34,8 @@ Examples:
                                                a multicast group, by one interface
   gannet send --size 1000 -n 500 --pace 1Mbit --via tap:gannet0,10.7.0.2/24 10.7.0.1 65433
                                                no faster than that
+  gannet send --dtls --fingerprint 3F:A0:... --data "for you alone" 192.0.2.1 4433
+                                               sealed, to whom has this certificate: gannet echo --dtls tells it
   gannet send --via memory --ping -n 20 --interval 10ms --loss 20% --delay 5ms --print 10.7.0.2 65433
                                                no network at all: two hosts of ours, the other of which echoes, on a wire in memory that
                                                you spoil as you like)";
@@ -61,26 +64,29 @@ class Send {
         place_(settings, report),
         to_(place_.resolve(flags.host, flags.port)),
         many_answer_(to_.ip.is_multicast() || settings.broadcast),
-        socket_(open()),
-        payloads_(payloads()),
+        socket_(settings, report, place_, to_.ip.family, false),
         exchange_(many_answer_),
         interval_(flags.interval.value_or(flags.ping ? 1s : 0s)),
-        patience_(settings.timeout.value_or(1s)) {}
+        patience_(settings.timeout.value_or(1s)) {
+    prepare();
+    payloads_ = payloads();
+  }
 
   Status run() {
-    const auto fd = socket_.fd();
+    const auto fd = socket_->fd();
     if (!fd) fail("cannot wait for replies", fd.error());
     next_ = Clock::now();
     while (!waiter_.interrupted() && !is_done() && place_.has_link()) {
-      const bool may_send = payloads_.state() == Payloads::State::ready;
+      const bool may_send = payloads_->state() == Payloads::State::ready;
       if (may_send && Clock::now() >= next_) send_one();
-      waiter_.wait({*fd, payloads_.fd(), place_.loss_fd()}, wait_until());
-      if (waiter_.is_readable(payloads_.fd())) payloads_.read();
-      if (waiter_.is_readable(*fd)) receive();
+      waiter_.wait({*fd, payloads_->fd(), place_.loss_fd()}, std::min(wait_until(), socket_.wakeup()));
+      if (waiter_.is_readable(payloads_->fd())) payloads_->read();
+      if (waiter_.is_readable(*fd) || socket_.is_sealed()) receive();
       take_errors();
     }
     totals_.replies = patience_ > 0s ? std::optional(exchange_.answered()) : std::nullopt;
-    place_.finish(totals_, socket_);
+    place_.finish(totals_, *socket_);
+    socket_.add_drops(totals_);
     report_.summary(totals_);
     place_.require_link();
     const bool nothing_came = totals_.datagrams_in == 0;
@@ -88,20 +94,19 @@ class Send {
   }
 
  private:
-  Socket open() {
+  void prepare() {
     if (to_.ip.is_limited_broadcast() && !settings_.broadcast) refuse("255.255.255.255 is everybody on the network; say so with -b");
-    Socket socket = place_.socket(to_.ip.family);
     if (flags_.dont_fragment) {
-      const auto set = socket.set(Option::pmtu_discovery, static_cast<int>(PmtuDiscovery::always));
+      const auto set = socket_->set(Option::pmtu_discovery, static_cast<int>(PmtuDiscovery::always));
       if (!set) fail("cannot forbid fragments", set.error());
     }
-    if (flags_.pace != 0) pace(socket);
+    if (flags_.pace != 0) pace(*socket_);
     if (!flags_.source.empty() || flags_.local_port != 0) {
       const IpAddress source = flags_.source.empty() ? IpAddress::any(to_.ip.family) : place_.resolve(flags_.source, 0).ip;
-      place_.bind(socket, {source, flags_.local_port});
+      place_.bind(*socket_, {source, flags_.local_port});
     }
     if (place_.is_memory()) place_.echo_opposite(to_);
-    return socket;
+    socket_.shake_hands(to_);
   }
 
   void pace(Socket& socket) {
@@ -122,6 +127,10 @@ class Send {
 
   std::size_t size(std::size_t otherwise) {
     if (!flags_.size_of_path) return flags_.size.value_or(otherwise);
+    if (const auto most = socket_.max_payload(to_)) {
+      report_.note(fmt::format("{} bytes of data fit into a sealed datagram", *most));
+      return *most;
+    }
     const auto mtu = path_mtu();
     if (!mtu) fail(fmt::format("cannot learn the path's MTU to {}", to_.to_string()), mtu.error());
     const std::size_t largest = static_cast<std::size_t>(*mtu) - (to_.ip.is_ipv4() ? ipv4_headers : ipv6_headers);
@@ -136,10 +145,10 @@ class Send {
   }
 
   void send_one() {
-    const std::span<const std::byte> data = payloads_.next();
+    const std::span<const std::byte> data = payloads_->next();
     for (;;) {
       const auto now = Clock::now();
-      const auto sent = socket_.send_to(data, to_, 100ms);
+      const auto sent = socket_->send_to(data, to_, 100ms);
       if (sent) {
         exchange_.sent(text_of(data), now);
         break;
@@ -170,6 +179,10 @@ class Send {
                     fmt::format("{} bytes do not fit into one datagram: the length fields of {} leave {} at most; send less, or in several", bytes,
                                 to_.ip.is_ipv4() ? "IPv4 and UDP (65535, less 28 of headers)" : "UDP (65535, less 8 of its header)", most)};
     }
+    if (const auto most_sealed = socket_.max_payload(to_); error.code == EMSGSIZE && most_sealed) {
+      throw Failure{Status::failed, fmt::format("{} bytes do not fit into one packet to {}: of {} (--dtls-mtu), headers and seal leave {}; send less",
+                                                bytes, to, settings_.sealing.mtu, *most_sealed)};
+    }
     if (error.code == EMSGSIZE) {
       const auto mtu = path_mtu();
       const std::size_t headers = to_.ip.is_ipv4() ? ipv4_headers : ipv6_headers;
@@ -190,7 +203,7 @@ class Send {
 
   void receive() {
     for (int round = 0; round < 64; ++round) {
-      const auto datagram = socket_.receive(buffer_, Deadline::now());
+      const auto datagram = socket_->receive(buffer_, Deadline::now());
       if (!datagram) return;
       const auto answer = exchange_.received(text_of(datagram->data), Clock::now());
       ++totals_.datagrams_in;
@@ -210,7 +223,7 @@ class Send {
   }
 
   void take_errors() {
-    while (const auto error = socket_.receive_error()) {
+    while (const auto error = socket_->receive_error()) {
       ++totals_.errors;
       const std::string sentence = sentence_of(*error);
       if (report_.json() || flags_.ping || sentence != last_error_) report_.error(*error, sentence);
@@ -236,14 +249,14 @@ class Send {
   }
 
   [[nodiscard]] bool is_done() const {
-    if (payloads_.state() != Payloads::State::ended) return false;
+    if (payloads_->state() != Payloads::State::ended) return false;
     if (totals_.datagrams_out == 0) return true;
     const bool all_settled = patience_ > 0s && !many_answer_ && exchange_.answered() + totals_.errors >= totals_.datagrams_out;
     return all_settled || Clock::now() >= last_sent_ + patience_;
   }
 
   [[nodiscard]] Clock::time_point wait_until() const {
-    switch (payloads_.state()) {
+    switch (payloads_->state()) {
       case Payloads::State::ready:
         return next_;
       case Payloads::State::waiting:
@@ -261,8 +274,8 @@ class Send {
   Place place_;
   Address to_;
   bool many_answer_;
-  Socket socket_;
-  Payloads payloads_;
+  Port socket_;
+  std::optional<Payloads> payloads_;
   Exchange exchange_;
   std::chrono::nanoseconds interval_, patience_;
   Clock::time_point next_;
@@ -325,6 +338,7 @@ void add_send(CommandLine& line) {
   add_receive_flags(command);
   command.flag("--raw", "write replies as they are, with no newlines added", settings.raw);
   add_report_flags(command);
+  add_dtls_flags(command);
   add_link_flags(command);
   command.run([&settings, flags](Report& report) { return Send(settings, *flags, report).run(); }, [flags] { check(*flags); });
 }

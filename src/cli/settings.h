@@ -8,11 +8,23 @@
 #include <string>
 #include <vector>
 
+#include <gannet/dtls.h>
 #include <gannet/impairment.h>
 
 #include "cli/values.h"
 
 namespace gannet::cli {
+
+// What --dtls and its flags say.
+struct Sealing {
+  bool is_wanted = false;
+  std::string first_flag;  // the first given that makes sense with --dtls only; empty: none
+  std::string certificate_file, key_file, authorities_file, server_name, key_log;
+  std::vector<Fingerprint> fingerprints;
+  std::vector<PreSharedKey> keys;
+  bool trust_anyone = false;
+  std::size_t mtu = 1280;
+};
 
 struct Settings {
   // Whose UDP, and what its link does.
@@ -21,6 +33,8 @@ struct Settings {
   std::string capture;
   bool print = false;
   std::string needs_our_link;  // the first flag given that only a link of ours can honour; empty: none
+
+  Sealing sealing;
 
   // The socket.
   std::optional<Family> family;  // nothing: as the address has it

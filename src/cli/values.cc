@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <fstream>
 #include <numeric>
 #include <vector>
 
@@ -100,6 +101,30 @@ std::uint8_t parse_tos(std::string_view flag, std::string_view text) {
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, hex ? 16 : 10);
   if (error == std::errc{} && end == digits.data() + digits.size() && value <= 255) return static_cast<std::uint8_t>(value);
   refuse(fmt::format("{} takes 0 to 255 (0xb8), or a name such as ef, cs1, af11 or lowdelay, not \"{}\"", flag, text));
+}
+
+PreSharedKey parse_shared_key(std::string_view flag, std::string_view text) {
+  PreSharedKey key;
+  const auto colon = text.rfind(':');
+  if (colon == text.npos || colon == 0) refuse(fmt::format("{} takes NAME:HEX or NAME:@FILE, the key's name and its bytes, not \"{}\"", flag, text));
+  key.identity = text.substr(0, colon);
+  std::string digits(text.substr(colon + 1));
+  if (digits.starts_with('@')) {
+    std::ifstream file(digits.substr(1));
+    if (!file) refuse(fmt::format("{}: {} cannot be read", flag, digits.substr(1)));
+    file >> digits;
+  }
+  for (std::size_t i = 0; i < digits.size(); i += 2) {
+    unsigned value = 0;
+    const char* const end = digits.data() + std::min(i + 2, digits.size());
+    const auto read = std::from_chars(digits.data() + i, end, value, 16);
+    if (read.ec != std::errc{} || read.ptr != end || digits.size() % 2 != 0)
+      refuse(fmt::format("{}: a key is written as pairs of hexadecimal digits", flag));
+    key.key.push_back(static_cast<std::byte>(value));
+  }
+  if (key.key.size() < 16 || key.key.size() > 64)
+    refuse(fmt::format("{}: a key has 16 to 64 bytes, 32 to 128 digits; openssl rand -hex 32 makes one", flag));
+  return key;
 }
 
 Join parse_join(std::string_view flag, std::string_view text) {

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include <gannet/address.h>
+#include <gannet/dtls.h>
 
 namespace gannet::cli {
 
@@ -26,6 +27,9 @@ std::uint64_t parse_number(std::string_view flag, std::string_view text, std::ui
 std::uint16_t parse_port(std::string_view flag, std::string_view text);
 // A number 0-255 (0x.. too), or a name: ef, cs0-cs7, af11-af43, lowdelay, throughput, reliability, critical.
 std::uint8_t parse_tos(std::string_view flag, std::string_view text);
+
+// NAME:HEX or NAME:@FILE, the key's name and its bytes.
+PreSharedKey parse_shared_key(std::string_view flag, std::string_view text);
 
 // GROUP[@SOURCE][%INTERFACE], the interface by name or index.
 struct Join {

@@ -18,6 +18,11 @@ constexpr unsigned most_questions = 3;
 constexpr std::size_t sealing = 8 + 16;
 constexpr char keepalive_label[] = "EXPERIMENTAL gannet keepalive";
 
+// What others left in this thread's queue of errors would be taken for ours. It is empty nearly always, and looking costs less than emptying.
+void forget_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 std::size_t headers_of(const IpAddress& peer) { return (peer.is_ipv4() ? 20 : 40) + 8; }
 
 // What a handshake failed of, from OpenSSL's first error; a fatal alert is the other side's word.
@@ -70,7 +75,7 @@ void Association::begin(std::span<const std::byte> hello, Time now) {
   pipe_.in = hello;
   pipe_.has_in = true;
   // Looks at the datagram, believes the cookie, and leaves the datagram to be read again by the handshake (peek).
-  ERR_clear_error();
+  forget_errors();
   BIO_ADDR* nobody = BIO_ADDR_new();
   const int listened = nobody != nullptr ? DTLSv1_listen(ssl_.get(), nobody) : -1;
   BIO_ADDR_free(nobody);
@@ -84,14 +89,14 @@ void Association::begin(std::span<const std::byte> hello, Time now) {
   schedule(now);
 }
 
-void Association::input(std::span<const std::byte> datagram, Time now, const Deliver& deliver) {
+void Association::input(const Datagram& datagram, Time now, Inbox& inbox) {
   if (state_ == State::ended) return;
   const std::size_t sent_before = surroundings_.outbox.size();
-  pipe_.in = datagram;
+  pipe_.in = datagram.data;
   pipe_.has_in = true;
   const bool was_open = state_ == State::open;
   if (!was_open) proceed(now);
-  const bool heard = state_ == State::open && read(now, deliver);
+  const bool heard = state_ == State::open && read(datagram, now, inbox);
   pipe_.has_in = false;
   if (heard) {
     last_heard_ = now;
@@ -103,7 +108,7 @@ void Association::input(std::span<const std::byte> datagram, Time now, const Del
 }
 
 void Association::proceed(Time now) {
-  ERR_clear_error();
+  forget_errors();
   const int done = SSL_do_handshake(ssl_.get());
   if (done == 1) return opened(now);
   if (SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_READ) return handshake_failed();
@@ -111,17 +116,18 @@ void Association::proceed(Time now) {
 }
 
 // Each record of the datagram that is in the pipe. Whether there was an authentic one.
-bool Association::read(Time now, const Deliver& deliver) {
-  std::array<std::byte, largest_record> data;
+bool Association::read(const Datagram& datagram, Time now, Inbox& inbox) {
   bool heard = false;
   for (;;) {
-    ERR_clear_error();
+    forget_errors();
+    const std::span<std::byte> data = inbox.room(largest_record);
     const int size = SSL_read(ssl_.get(), data.data(), static_cast<int>(data.size()));
     if (size > 0) {
       heard = true;
       last_heard_ = now;
-      const auto bytes = std::span<const std::byte>(data).first(static_cast<std::size_t>(size));
-      if (!consume_keepalive(bytes)) deliver(bytes);
+      const auto count = static_cast<std::size_t>(size);
+      if (!consume_keepalive(data.first(count))) inbox.add(datagram, count);
+      if (SSL_has_pending(ssl_.get()) == 0) return heard;
       continue;
     }
     switch (SSL_get_error(ssl_.get(), size)) {
@@ -177,7 +183,7 @@ Result<void> Association::send(std::span<const std::byte> data, const Outgoing& 
   const Outgoing route = std::exchange(pipe_.route, how);
   pipe_.route.to = route.to;
   pipe_.out = &outbox;
-  ERR_clear_error();
+  forget_errors();
   const std::uint64_t overflows = pipe_.overflows;
   const int written = SSL_write(ssl_.get(), data.data(), static_cast<int>(data.size()));
   pipe_.out = &surroundings_.outbox;
@@ -189,7 +195,7 @@ Result<void> Association::send(std::span<const std::byte> data, const Outgoing& 
 }
 
 void Association::close() {
-  ERR_clear_error();
+  forget_errors();
   if (state_ == State::open) SSL_shutdown(ssl_.get());
   fail({0, "we said farewell"});
 }
@@ -210,7 +216,7 @@ void Association::retransmit(Time now) {
                                                                     : "no answer: is anybody there, and does he speak DTLS 1.2?"});
   }
   if (now < retransmit_) return;
-  ERR_clear_error();
+  forget_errors();
   if (DTLSv1_handle_timeout(ssl_.get()) < 0) return handshake_failed();
   set_retransmission(now);
 }

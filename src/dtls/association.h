@@ -15,7 +15,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 
@@ -41,9 +40,6 @@ struct Surroundings {
 class Association : public Timer {
  public:
   enum class State : std::uint8_t { shaking_hands, open, ended };
-  // What is done with each datagram that a record brought.
-  using Deliver = std::function<void(std::span<const std::byte> data)>;
-
   // `route` says where the peer is, and from which address of ours to answer. Null: no memory.
   static std::unique_ptr<Association> create(const Surroundings& surroundings, const Outgoing& route, bool is_server);
   static Association& of(const SSL* ssl) { return *static_cast<Association*>(SSL_get_app_data(ssl)); }
@@ -52,7 +48,8 @@ class Association : public Timer {
   void begin(Time now);
   // As a server: the datagram that brought the good cookie.
   void begin(std::span<const std::byte> hello, Time now);
-  void input(std::span<const std::byte> datagram, Time now, const Deliver& deliver);
+  // What it opens goes into `inbox`.
+  void input(const Datagram& datagram, Time now, Inbox& inbox);
   void advance(Time now);
   // Seals one datagram into `outbox`, to go as `how` says. EMSGSIZE, ENOTCONN.
   Result<void> send(std::span<const std::byte> data, const Outgoing& how, Outbox& outbox);
@@ -83,7 +80,7 @@ class Association : public Timer {
   Association(const Surroundings& surroundings, const Outgoing& route, bool is_server);
   void use_mtu(std::size_t payload) { ASSERT(SSL_set_mtu(ssl_.get(), static_cast<long>(payload)) != 0); }
   void proceed(Time now);
-  bool read(Time now, const Deliver& deliver);
+  bool read(const Datagram& datagram, Time now, Inbox& inbox);
   void opened(Time now);
   void handshake_failed();
   bool consume_keepalive(std::span<const std::byte> data);

@@ -78,6 +78,8 @@ Result<void> Context::configure() {
   // asked for.
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_QUERY_MTU | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  // Each association has a buffer of this size: no more than a packet can carry.
+  SSL_CTX_set_max_send_fragment(context, static_cast<long>(std::clamp<std::size_t>(options_.mtu, 512, 16'384)));
   SSL_CTX_set_cookie_verify_cb(context, believe_cookie);
   if (SSL_CTX_set_cipher_list(context, ciphers()) != 1) return openssl_failure(EINVAL, "DtlsOptions::ciphers has none that OpenSSL knows");
   if (SSL_CTX_add_custom_ext(context, keepalive_extension, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO, add_keepalive, nullptr, nullptr,
@@ -97,9 +99,9 @@ Result<void> Context::configure() {
 // small devices have.
 const char* Context::ciphers() const {
   if (!options_.ciphers.empty()) return options_.ciphers.c_str();
-  constexpr const char* certificates = "ECDHE+AESGCM:ECDHE+CHACHA20:!PSK";
-  constexpr const char* keys = "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK-AES128-CCM";
-  constexpr const char* both = "ECDHE+AESGCM:ECDHE+CHACHA20:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK-AES128-CCM";
+  constexpr const char* certificates = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20:!PSK";
+  constexpr const char* keys = "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-AES128-CCM";
+  constexpr const char* both = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-AES128-CCM";
   if (!has_shared_keys()) return certificates;
   return options_.identity.is_none() && !trusts_certificates() ? keys : both;
 }

@@ -114,7 +114,7 @@ void Endpoint::feed(Table::iterator entry, const Datagram& datagram, const wire:
 }
 
 void Endpoint::feed(Association& association, const Datagram& datagram, Time now) {
-  association.input(datagram.data, now, [&](std::span<const std::byte> data) { inbox_.add(datagram, data); });
+  association.input(datagram, now, inbox_);
   drop(Drop::dtls_record_rejected, association.take_rejected());
 }
 

@@ -64,6 +64,7 @@ class Endpoint {
 
   Outbox& outbox() { return outbox_; }  // to be sent
   Inbox& inbox() { return inbox_; }     // received and opened
+  [[nodiscard]] const Inbox& inbox() const { return inbox_; }
   std::vector<DtlsEvent> take_events() { return std::exchange(events_, {}); }
   void drop(Drop reason, std::uint64_t count = 1) { drops_[static_cast<std::size_t>(reason)] += count; }
   [[nodiscard]] std::uint64_t dropped(Drop reason) const { return drops_[static_cast<std::size_t>(reason)]; }

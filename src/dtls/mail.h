@@ -5,6 +5,7 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -50,10 +51,14 @@ class Outbox {
 
 class Inbox {
  public:
-  // `how` says from whom, to whom, and what else came with it; the bytes are copied.
-  void add(const Datagram& how, std::span<const std::byte> bytes) {
-    letters_.push_back({how, bytes_.size(), bytes.size()});
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  // Where the next one may be written, so many bytes; and then that it was. `how` says from whom, to whom, and what else came with it.
+  std::span<std::byte> room(std::size_t size) {
+    if (capacity_ - size_ < size) grow(std::max(2 * capacity_, size_ + size));
+    return {bytes_.get() + size_, size};
+  }
+  void add(const Datagram& how, std::size_t size) {
+    letters_.push_back({how, size_, size});
+    size_ += size;
   }
   [[nodiscard]] bool is_empty() const { return next_ == letters_.size(); }
   // The oldest, into `into`'s buffer, which may be too small for it; taken out, unless it is only looked at.
@@ -65,22 +70,29 @@ class Inbox {
     into.length = letter.size;
     into.data = buffer.first(std::min(buffer.size(), letter.size));
     into.truncated = into.data.size() < letter.size;
-    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(letter.at), into.data.size(), into.data.begin());
+    std::copy_n(bytes_.get() + letter.at, into.data.size(), into.data.begin());
     if (!keep && ++next_ == letters_.size()) clear();
   }
   void clear() {
     letters_.clear();
-    bytes_.clear();
-    next_ = 0;
+    size_ = next_ = 0;
   }
 
  private:
+  void grow(std::size_t capacity) {
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    std::copy_n(bytes_.get(), size_, larger.get());
+    bytes_ = std::move(larger);
+    capacity_ = capacity;
+  }
+
   struct Letter {
     Datagram how;
     std::size_t at, size;
   };
   std::vector<Letter> letters_;
-  std::vector<std::byte> bytes_;
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t capacity_ = 0, size_ = 0;
   std::size_t next_ = 0;
 };
 

@@ -270,7 +270,7 @@ Result<std::size_t> Provider::max_payload(const Address& peer) const {
 
 Deadline Provider::next_wakeup() const {
   const std::lock_guard lock(state_);
-  return deadline_of(endpoint_.next_wakeup());
+  return endpoint_.inbox().is_empty() ? deadline_of(endpoint_.next_wakeup()) : Deadline::now();
 }
 
 std::vector<Count> Provider::drops() const {

@@ -86,6 +86,12 @@ void Capture::take(std::uint32_t handle, std::span<const std::byte> packet, Time
   interface.unreported = 0;
 }
 
+bool Capture::add_secrets(std::string_view key_log) {
+  scratch_.clear();
+  wire::emit_secrets(wire::secrets_tls_key_log, std::as_bytes(std::span(key_log)), scratch_);
+  return out_.write(scratch_);
+}
+
 bool Capture::finish(Time now) {
   scratch_.clear();
   std::uint32_t described = described_;

@@ -6,7 +6,7 @@
 // socket 3"). When the
 // buffer is full a packet is missed, never waited for: the next block of its interface says how many were (epb_dropcount), and the statistics say it
 // all. Owner: a CaptureFile, or whoever empties the buffer.  Thread: one engine's.  Allocates: at construction only. Sources:
-// draft-ietf-opsawg-pcapng (Section Header, Interface Description, Enhanced Packet, Interface Statistics Block).
+// draft-ietf-opsawg-pcapng (Section Header, Interface Description, Enhanced Packet, Decryption Secrets, Interface Statistics Block).
 #pragma once
 #include <array>
 #include <chrono>
@@ -46,6 +46,9 @@ class Capture {
 
   // One packet of an interface, whole.
   void take(std::uint32_t interface, std::span<const std::byte> packet, Time now, const Annotation& annotation);
+
+  // Keys, as lines of a key log (SSLKEYLOGFILE): whoever reads the file can open what was sealed with them. False: no room for them now.
+  bool add_secrets(std::string_view key_log);
 
   // The statistics, once, at the end. False, and to be called again, when the buffer has too little room.
   bool finish(Time now);

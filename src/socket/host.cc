@@ -169,6 +169,12 @@ Result<void> Host::link_status() const {
   return engine.call([&] { return engine.link(state_->interface)->status(); });
 }
 
+Result<void> Host::add_capture_secrets(std::string_view key_log) {
+  if (!state_->capture) return Error{EINVAL, "nothing is captured: HostOptions::capture_file names no file"};
+  const bool done = state_->engine->call([&] { return state_->capture->capture().add_secrets(key_log); });
+  return done ? Result<void>() : Error{ENOBUFS, "the capture's buffer is full"};
+}
+
 IpAddress Host::address() const { return state_->address; }
 std::uint32_t Host::interface() const { return state_->interface; }
 

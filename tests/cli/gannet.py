@@ -19,9 +19,9 @@ GANNET = Path(os.environ.get("GANNET_BUILD_DIR", "build/dev")) / "gannet"
 PATIENCE = 60  # seconds; sanitizers on a busy machine are slow
 
 
-def run(*arguments, stdin="", encoding=None):
+def run(*arguments, stdin="", encoding=None, timeout=PATIENCE):
     """(exit status, standard output, standard error) of one command."""
-    done = subprocess.run([GANNET, *map(str, arguments)], input=stdin, capture_output=True, text=True, encoding=encoding, timeout=PATIENCE, check=False)
+    done = subprocess.run([GANNET, *map(str, arguments)], input=stdin, capture_output=True, text=True, encoding=encoding, timeout=timeout, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
