@@ -37,12 +37,12 @@ class Segment {
 };
 
 struct HostOptions {
-  Impairment in;                                    // of what the host receives by its link
-  Impairment out;                                   // of what it sends by its link
-  std::string capture_file;                         // pcapng; written by a thread of its own. Empty: none
-  std::function<void(std::string_view)> on_packet;  // a tcpdump-like line for each packet, as it passes; called in the host's thread
+  Impairment in{};                                    // of what the host receives by its link
+  Impairment out{};                                   // of what it sends by its link
+  std::string capture_file{};                         // pcapng; written by a thread of its own. Empty: none
+  std::function<void(std::string_view)> on_packet{};  // a tcpdump-like line for each packet, as it passes; called in the host's thread
   // The host's link is gone for good: called once, in the host's thread, with what link_status() says from then on.
-  std::function<void(const Error& why)> on_link_lost;
+  std::function<void(const Error& why)> on_link_lost{};
   std::size_t small_frames = 4096;   // the pools: 2 KiB frames ...
   std::size_t large_frames = 64;     // ... and 64 KiB frames. Untouched ones cost nothing
   std::chrono::nanoseconds spin{0};  // how long the loop polls before it sleeps

@@ -47,7 +47,7 @@ DtlsOptions Port::options(bool accepts) {
   options.server_name = sealing.server_name;
   options.accept = accepts;
   options.mtu = sealing.mtu;
-  options.handshake_timeout = settings_.timeout ? std::max<std::chrono::nanoseconds>(*settings_.timeout, 1s) : 10s;
+  options.handshake_timeout = std::max<std::chrono::nanoseconds>(settings_.timeout.value_or(0s), 10s);
   options.on_event = [this](const DtlsEvent& event) { report_.association(event); };
   if (!sealing.key_log.empty()) {
     // The keys to everything: nobody else's to read.

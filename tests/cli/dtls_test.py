@@ -248,7 +248,7 @@ class WithOpenssl(Dtls):
         server = self.tool("openssl", "s_server", "-dtls1_2", "-timeout", "-mtu", 1252, "-port", self.port, *flags, loss=loss)
         server.wait_for("ACCEPT")
         self.until_bound()
-        code, _, complaint = run("send", "--dtls", *ours, "-w", "60s" if loss else "1s", "-n", 50, "--interval", "5ms", "--size", 100, LOCALHOST, self.port, timeout=3 * PATIENCE)
+        code, _, complaint = run("send", "--dtls", *ours, "-w", 0, "-n", 50, "--interval", "5ms", "--size", 100, LOCALHOST, self.port, timeout=3 * PATIENCE)
         self.assertEqual(code, 0, complaint)
         server.wait_for("4[0-9] d")
 
@@ -298,7 +298,7 @@ class WithGnutls(Dtls):
     def server(self, *flags, ours=(), loss=False):
         self.tool("gnutls-serv", "--udp", "--echo", "--mtu", 1252, "--port", self.port, *flags, loss=loss)
         self.until_bound()
-        code, said, complaint = run("send", "--dtls", *ours, "-w", "60s" if loss else "20s", "--data", "one", "--data", "two", "--data", "three", "-n", 30 if loss else 3,
+        code, said, complaint = run("send", "--dtls", *ours, "-w", "3s" if loss else "20s", "--data", "one", "--data", "two", "--data", "three", "-n", 30 if loss else 3,
                                     "--interval", "5ms", LOCALHOST, self.port, timeout=3 * PATIENCE)
         self.assertEqual(code, 0, complaint)
         self.assertIn("two", said)

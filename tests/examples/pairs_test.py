@@ -84,6 +84,24 @@ def run_pair(title, server, client, server_says, client_says):
     print("ok:", title)
 
 
+def run_sealed_pair():
+    """The client knows the server by its certificate's fingerprint, and believes no other."""
+    with subprocess.Popen([*example("dtls_echo_server"), "127.0.0.1:4433"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert "listening" in server.stdout.readline()
+            fingerprint = server.stdout.readline().split()[1]
+            client = [*example("dtls_echo_client"), "127.0.0.1:4433"]
+            result = subprocess.run([*client, fingerprint], capture_output=True, text=True, timeout=20)
+            assert ": Hello, DTLS server!" in result.stdout, f"sealed: the client said {result}"
+            wrong = subprocess.run([*client, "00" + fingerprint[2:] if fingerprint[:2] != "00" else "01" + fingerprint[2:]], capture_output=True, text=True, timeout=20)
+            assert wrong.returncode == 1 and "none that was to be trusted" in wrong.stderr and not wrong.stdout, wrong
+            heard = server.stdout.readline()
+            assert heard.startswith("Received from ") and ": Hello, DTLS server!" in heard, f"sealed: the server heard {heard!r}"
+        finally:
+            server.terminate()
+    print("ok: sealed")
+
+
 def main():
     if not os.path.exists(example("echo_server")[0]):
         skip("the examples are not built")
@@ -98,6 +116,9 @@ def main():
     run_pair("multicast", example("multicast_receiver"), example("multicast_sender"), ": Hello, group!", "Sent to 239.255.65.43:65433")
     run_pair("broadcast", example("broadcast_receiver"), example("broadcast_sender"), "sent to 255.255.255.255: Hello, everybody!",
              "Sent to 255.255.255.255:65433")
+
+    if os.path.exists(example("dtls_echo_server")[0]):
+        run_sealed_pair()
 
     # Two servers at one port: the second says in one sentence what is wrong.
     with subprocess.Popen(example("echo_server"), stdout=subprocess.PIPE, text=True) as first:
