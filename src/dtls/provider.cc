@@ -27,18 +27,15 @@ Result<void> Provider::bind(const Address& local) { return under_.bind(local); }
 
 Result<void> Provider::connect(const Address& peer) {
   const std::lock_guard one_at_a_time(connecting_);
-  {
-    const std::lock_guard lock(state_);
-    if (is_closed_) return closed();
-    awaited_ = peer;
-    await_result_.reset();
-    if (endpoint_.find(peer) != nullptr) await_result_.emplace();
-    if (const auto begun = endpoint_.connect(peer, now()); !begun) return begun;
-    flush();
-    dispatch();
-  }
-  const auto shaken = await();
-  const std::lock_guard lock(state_);
+  std::unique_lock lock(state_);
+  if (is_closed_) return closed();
+  awaited_ = peer;
+  await_result_.reset();
+  if (endpoint_.find(peer) != nullptr) await_result_.emplace();
+  if (const auto begun = endpoint_.connect(peer, now()); !begun) return begun;
+  flush();
+  dispatch();
+  const auto shaken = await(lock);
   awaited_.reset();
   if (!shaken) return shaken;
   peer_ = peer;
@@ -47,25 +44,20 @@ Result<void> Provider::connect(const Address& peer) {
 }
 
 // Somebody has to receive meanwhile: another thread, which is in receive(), or else this one.
-Result<void> Provider::await() {
-  for (;;) {
-    std::unique_lock lock(state_);
-    if (await_result_) return *await_result_;
+Result<void> Provider::await(std::unique_lock<std::mutex>& lock) {
+  while (!await_result_) {
     if (is_closed_) return closed();
-    const Time wakeup = endpoint_.next_wakeup();
-    lock.unlock();
-    if (receiving_.try_lock()) {
-      const std::lock_guard turn(receiving_, std::adopt_lock);
-      const auto pumped = pump(deadline_of(wakeup));
-      if (!pumped) return pumped;
+    const Deadline wakeup = deadline_of(endpoint_.next_wakeup());
+    if (!is_receiving_) {
+      if (const auto pumped = pump(lock, wakeup); !pumped) return pumped;
       continue;
     }
-    lock.lock();
-    changed_.wait_until(lock, std::chrono::steady_clock::now() + 20ms, [&] { return await_result_.has_value() || is_closed_; });
+    wait(lock, wakeup);
     endpoint_.advance(now());
     flush();
     dispatch();
   }
+  return *await_result_;
 }
 
 Result<void> Provider::disconnect() {
@@ -133,21 +125,26 @@ Result<std::size_t> Provider::seal(std::span<const Outgoing> batch) {
 }
 
 Result<std::size_t> Provider::receive(std::span<Datagram> batch, Deadline deadline, Take how) {
+  std::unique_lock lock(state_);
   for (bool is_first = true;; is_first = false) {
-    std::unique_lock lock(state_);
     if (is_closed_) return closed();
     if (const std::size_t count = take(batch, how); count > 0) return count;
     if (std::exchange(peer_is_gone_, false)) return Error{ECONNRESET, "the peer has said farewell, or is silent: connect() again"};
-    const Time wakeup = endpoint_.next_wakeup();
-    lock.unlock();
-    if (!is_first && deadline.left() == 0ns) return Error{EAGAIN, "nothing came before the deadline"};
-    const std::unique_lock turn(receiving_, deadline.is_forever() ? std::chrono::steady_clock::now() + 24h : deadline.at());
-    if (!turn) continue;
-    {
-      const std::lock_guard again(state_);
-      if (const std::size_t count = take(batch, how); count > 0) return count;
+    const bool may_wait = is_first ? !is_receiving_ || !deadline.is_now() : deadline.left() > 0ns;
+    if (!may_wait) return Error{EAGAIN, "nothing came before the deadline"};
+    if (is_receiving_) {
+      wait(lock, deadline);
+    } else if (const auto pumped = pump(lock, earlier(deadline, deadline_of(endpoint_.next_wakeup()))); !pumped) {
+      return pumped.error();
     }
-    if (const auto pumped = pump(earlier(deadline, deadline_of(wakeup))); !pumped) return pumped.error();
+  }
+}
+
+void Provider::wait(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+  if (deadline.is_forever()) {
+    changed_.wait(lock);
+  } else {
+    changed_.wait_until(lock, deadline.at());
   }
 }
 
@@ -162,9 +159,13 @@ std::size_t Provider::take(std::span<Datagram> batch, Take how) {
   return count;
 }
 
-Result<void> Provider::pump(Deadline deadline) {
+Result<void> Provider::pump(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+  is_receiving_ = true;
+  lock.unlock();
   const auto datagrams = under_.receive_borrowed(socket::max_batch, deadline);
-  const std::lock_guard lock(state_);
+  lock.lock();
+  is_receiving_ = false;
+  changed_.notify_all();
   if (!datagrams && datagrams.error().code == EBADF) return closed();
   if (!datagrams && datagrams.error().code != EAGAIN) return datagrams.error();
   const Time at = now();
@@ -179,7 +180,6 @@ Result<void> Provider::pump(Deadline deadline) {
   endpoint_.advance(at);
   flush();
   dispatch();
-  changed_.notify_all();
   return {};
 }
 

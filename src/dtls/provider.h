@@ -51,22 +51,23 @@ class Provider final : public socket::Provider {
   [[nodiscard]] std::vector<Count> drops() const;
 
  private:
-  // With receiving_ held: waits for datagrams or a timer, and carries out what they ask for.
-  Result<void> pump(Deadline deadline);
+  // Lets go of the lock, waits for datagrams or a timer, and with the lock again carries out what they ask for.
+  Result<void> pump(std::unique_lock<std::mutex>& lock, Deadline deadline);
+  // While another thread receives.
+  void wait(std::unique_lock<std::mutex>& lock, Deadline deadline);
   // With state_ held: sends what the endpoint has to send, and tells what happened to it.
   void flush();
   void dispatch();
   std::size_t take(std::span<Datagram> batch, socket::Take take);
   Result<std::size_t> seal(std::span<const Outgoing> batch);
   // Until connect()'s handshake has ended.
-  Result<void> await();
+  Result<void> await(std::unique_lock<std::mutex>& lock);
 
   Socket under_;
+  std::mutex connecting_, sending_;
   mutable std::mutex state_;
-  std::timed_mutex receiving_;
-  std::mutex sending_;
-  std::mutex connecting_;
   std::condition_variable changed_;  // something was received, or ended
+  bool is_receiving_ = false;        // some thread is
 
   Endpoint endpoint_;
   Outbox letters_;  // sealed datagrams of one send(); sending_'s
