@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -159,6 +160,28 @@ TEST(Capture, WhatTheBufferMissesIsToldInTheFile) {
   ASSERT_EQ(statistics.size(), 2u);
   EXPECT_EQ(statistic(statistics[1], wire::pcapng::option::statistics_received), 12u);
   EXPECT_EQ(statistic(statistics[1], wire::pcapng::option::statistics_dropped), missed);
+}
+
+// A block of secrets stands among the packets and is none: readers that do not know it pass over it.
+TEST(Capture, KeysStandBetweenThePackets) {
+  ByteRing ring(1 << 20);
+  Capture capture(ring, offset);
+  const auto interface = capture.add_interface("gannet0", true);
+  const Bytes packet(60, std::byte{1});
+  constexpr std::string_view log = "CLIENT_RANDOM 00 11\n";
+  capture.take(interface, packet, start, {});
+  EXPECT_TRUE(capture.add_secrets(log));
+  capture.take(interface, packet, start, {});
+  const Bytes file = drain(ring);
+  EXPECT_EQ(read(file).size(), 2);
+  const auto at = std::search(file.begin(), file.end(), reinterpret_cast<const std::byte*>(log.data()),
+                              reinterpret_cast<const std::byte*>(log.data()) + log.size());
+  ASSERT_NE(at, file.end());
+  std::array<std::uint32_t, 4> head{};  // type and length of the block, type and length of the secrets
+  std::memcpy(head.data(), &*(at - sizeof head), sizeof head);
+  EXPECT_EQ(head[0], 10);
+  EXPECT_EQ(head[2], wire::secrets_tls_key_log);
+  EXPECT_EQ(head[3], log.size());
 }
 
 TEST(Capture, TheStatisticsWaitForRoom) {

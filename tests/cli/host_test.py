@@ -1,9 +1,10 @@
 """send over hosts of ours on a wire in memory, and what hosts of ours are refused for."""
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from gannet import GANNET, Command, enter_namespace, events, main, run
+from gannet import GANNET, Command, Running, enter_namespace, events, main, run
 
 PORT = 65433
 
@@ -67,6 +68,30 @@ class Memory(Command):
             code, output, _ = run("send", "--via", "memory", "--data", "all", "-w", "2s", *arguments, PORT)
             self.assertEqual((code, output), (0, "all\n"), arguments)
         self.refuses(["send", "--via", "memory", "--data", "all", "10.7.0.255", PORT], 2, "with -b")
+
+
+class Sealed(Command):
+    def test_the_capture_has_the_keys(self):
+        """On a TAP device, with loss: Wireshark reads in the capture what nobody could on the wire."""
+        if not shutil.which("tshark"):
+            self.skipTest("tshark is not installed")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sealed.pcapng"
+            echo = Running("echo", "--dtls", "--via", "tap:gannet0,10.7.0.2/24", "--loss", "10%", "--capture", path, 4433)
+            try:
+                for command in "address add 10.7.0.1/24 dev gannet0", "link set gannet0 up":
+                    subprocess.run(["ip", *command.split()], check=True)
+                fingerprint = next(each["sha256"] for each in echo.seen if each["event"] == "fingerprint")
+                code, output, complaint = run("send", "--dtls", "--fingerprint", fingerprint, "--data", "a secret", "-n", 20, "--interval", "1ms", "-w", "1s", "10.7.0.2", 4433)
+                self.assertEqual(code, 0, complaint)
+                self.assertGreaterEqual(output.count("a secret\n"), 5)
+            finally:
+                code, _ = echo.end()
+            self.assertEqual(code, 0)
+            self.assertNotIn(b"a secret", path.read_bytes())
+            read = ["tshark", "-r", path, "-d", "udp.port==4433,dtls", "-T", "fields", "-e", "data.text", "-o", "data.show_as_text:TRUE", "-Y", "data"]
+            said = subprocess.run(read, capture_output=True, text=True, check=True, timeout=60).stdout
+            self.assertIn("a secret", said)
 
 
 class Refusals(Command):
