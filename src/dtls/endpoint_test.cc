@@ -375,6 +375,37 @@ TEST_F(World, NoMorePeersThanWereAllowed) {
   EXPECT_TRUE(clients[3]->is_open(server)) << "its next try finds room";
 }
 
+// Each is served by its address, and all go when they are silent for too long.
+TEST_F(World, TenThousandPeersOfOneServer) {
+  constexpr std::uint32_t count = 10'000;
+  Node& server = add_server({.pre_shared_keys = {shared_key("many", 1)}, .accept = true});
+  const auto carry = [&](Node& from, Node& to) {
+    for (const Outgoing& each : from.endpoint.outbox().batch()) give(to, from.address, {each.data.begin(), each.data.end()});
+    const bool any = !from.endpoint.outbox().is_empty();
+    from.endpoint.outbox().clear();
+    return any;
+  };
+  std::array<std::byte, 64> buffer{};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    Node client({IpAddress::ipv4(0x0a00'0000 + i / 100), static_cast<std::uint16_t>(1024 + i % 100)}, {.pre_shared_keys = {shared_key("many", 1)}});
+    client.endpoint.connect(server.address, present).value();
+    while (carry(client, server) || carry(server, client)) {
+    }
+    const std::string text = std::to_string(i);
+    client.say(server, text);
+    carry(client, server);
+    Datagram heard{.buffer = buffer};
+    ASSERT_FALSE(server.endpoint.inbox().is_empty()) << i;
+    server.endpoint.inbox().take(heard, false);
+    ASSERT_EQ(text_of(heard.data), text);
+    ASSERT_EQ(heard.peer, client.address);
+  }
+  EXPECT_EQ(server.endpoint.peer_count(), count);
+  present += 11min;
+  server.endpoint.advance(present);
+  EXPECT_EQ(server.endpoint.peer_count(), 0);
+}
+
 TEST_F(World, ForgeriesCopiesAndOldRecordsAreDropped) {
   Node &server = add_server(), &client = add_client();
   client.endpoint.connect(server.address, present).value();

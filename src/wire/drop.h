@@ -87,7 +87,7 @@ namespace gannet {
   X(dtls_hello_malformed, "a ClientHello that contradicts itself")                                             \
   X(dtls_hello_fragment, "a later piece of a ClientHello, without the first, which has the cookie")            \
   X(dtls_cookie_wrong, "a cookie that was not made for this address, or too long ago")                         \
-  X(dtls_not_accepting, "a ClientHello to a socket that only connects, or whose own is the one that counts") \
+  X(dtls_not_accepting, "a ClientHello to a socket that only connects, or whose own is the one that counts")   \
   X(dtls_handshakes_full, "too many handshakes were under way, in all or with this address")                   \
   X(dtls_peers_full, "as many peers as the socket takes")                                                      \
   X(dtls_no_association, "a record of an association that does not exist, or no more")                         \
