@@ -24,13 +24,13 @@ class Windows {
   // Rates in Hz; the sink is called with each window of `size` samples as soon as it is full.
   Windows(unsigned from, unsigned to, std::size_t size, std::function<void(const Window&)> sink)
       : up_(to / std::gcd(from, to)), down_(from / std::gcd(from, to)), size_(size), sink_(std::move(sink)) {
-    const double cutoff = up_ == down_ ? 1 : std::min(1.0, static_cast<double>(up_) / down_) * 0.95;
+    const double cutoff = up_ == down_ ? 1 : std::min(1.0, static_cast<double>(to) / from) * 0.95;
     half_ = up_ == down_ ? 1 : static_cast<std::size_t>(std::ceil(16 / cutoff));
     for (std::size_t phase = 0; phase < up_; ++phase) {
       const std::size_t begin = filter_.size();
       double sum = 0;
       for (std::size_t tap = 0; tap < 2 * half_; ++tap) {
-        const double at = static_cast<double>(tap) - static_cast<double>(half_ - 1) - static_cast<double>(phase) / up_;
+        const double at = static_cast<double>(tap) - static_cast<double>(half_ - 1) - static_cast<double>(phase) / static_cast<double>(up_);
         const double x = std::numbers::pi * cutoff * at, hann = std::cos(std::numbers::pi / 2 * at / static_cast<double>(half_));
         sum += filter_.emplace_back((x == 0 ? 1 : std::sin(x) / x) * hann * hann);
       }
@@ -53,8 +53,10 @@ class Windows {
   void finish() { add(std::vector<std::int16_t>(half_), false); }
   // Time passes in which nothing was sent, and nothing is missing. The window that was not full is left out.
   void skip(std::uint64_t inputs) {
+    finish();
     first_ += static_cast<std::int64_t>(window_.size() + inputs * up_ / down_);
     window_.clear(), concealed_ = 0;
+    input_.assign(half_ - 1, {}), at_ = 0;
   }
 
  private:

@@ -8,6 +8,7 @@
 // In neither does a packet wait longer than the budget. Of packets there is a most: at it the oldest leaves before its time, and the gaps with it.
 #pragma once
 #include <bitset>
+#include <deque>
 #include <map>
 
 #include "rtp.h"
@@ -39,7 +40,7 @@ class JitterBuffer {
   explicit JitterBuffer(const Settings& settings) : settings_(settings) {}
 
   void push(std::int64_t number, const Packet& packet, Time now) {
-    if (held_.empty() && !has_begun_) next_ = number, timestamp_ = packet.timestamp, begun_ = now;
+    if (held_.empty() && !has_begun_) next_ = number, timestamp_ = packet.timestamp;
     if (!has_begun_) next_ = std::min(next_, number);
     if (number < next_) {
       const auto behind = static_cast<std::uint64_t>(next_ - 1 - number);
@@ -56,6 +57,7 @@ class JitterBuffer {
     timestamp_ = packet.timestamp;
     note_transit(now);
     Held& held = place->second;
+    arrivals_.emplace_back(now, number);
     held.ticks = ticks_;
     held.out.number = number, held.out.packet = packet, held.out.arrival = now;
     held.out.bytes.assign(packet.payload.begin(), packet.payload.end());
@@ -75,6 +77,7 @@ class JitterBuffer {
     given_ <<= 1;
     given_[0] = !out.is_lost;
     ++next_;
+    while (!arrivals_.empty() && arrivals_.front().second < next_) arrivals_.pop_front();
     return out;
   }
 
@@ -82,10 +85,9 @@ class JitterBuffer {
   [[nodiscard]] Time next() const {
     if (held_.empty()) return Time::max();
     const auto& [number, first] = *held_.begin();
-    const Time longest = first.out.arrival + settings_.budget;
+    const Time longest = arrivals_.front().first + settings_.budget;
     if (settings_.paced) return std::min(longest, Time(fastest() + since(ticks_due()) + settings_.budget));
-    if (!has_begun_) return begun_ + settings_.budget;
-    return number == next_ ? first.out.arrival : longest;
+    return number == next_ && has_begun_ ? first.out.arrival : longest;
   }
   [[nodiscard]] std::size_t size() const { return held_.size(); }
 
@@ -121,12 +123,13 @@ class JitterBuffer {
 
   Settings settings_;
   std::map<std::int64_t, Held> held_;
-  std::bitset<128> given_;  // whether the ones before next_ came out as packets, nearest first
+  std::deque<std::pair<Time, std::int64_t>> arrivals_;  // in their order; the first is held
+  std::bitset<128> given_;                              // whether the ones before next_ came out as packets, nearest first
   bool has_begun_ = false;
   std::int64_t next_ = 0, ticks_ = 0, last_ticks_ = 0;
   std::uint32_t timestamp_ = 0;
   std::chrono::nanoseconds fastest_now_ = std::chrono::nanoseconds::max(), fastest_before_ = std::chrono::nanoseconds::max();
-  Time window_end_{}, begun_{};
+  Time window_end_{};
 };
 
 }  // namespace rtp

@@ -61,7 +61,7 @@ void print(const rtp::Session& session, const Ingest& ingest, const Taken& taken
   };
   std::cout << std::fixed << std::setprecision(1) << counts.datagrams << " datagrams: " << counts.unreadable << " unreadable, " << counts.strangers
             << " of strangers, " << counts.unbelieved << " unbelieved; " << counts.sources << " sources, " << source.restarts() << " restarts, "
-            << counts.control << " control, " << counts.control_unreadable << " of it unreadable\n"
+            << counts.control << " control, " << counts.control_unreadable << " of it unreadable, " << counts.goodbyes << " goodbyes\n"
             << buffer.delivered << " packets delivered, " << buffer.lost << " lost (" << share(buffer.lost, buffer.delivered + buffer.lost) << " %), "
             << buffer.late << " late, " << buffer.duplicated << " duplicated, " << buffer.hurried << " hurried; jitter " << 1000 * source.jitter()
             << " ms; waited p50 " << session.waited.milliseconds(0.5) << " ms, p99 " << session.waited.milliseconds(0.99) << " ms, most "

@@ -37,7 +37,7 @@ class Durations {
 class Session {
  public:
   struct Counts {
-    std::uint64_t datagrams = 0, unreadable = 0, strangers = 0, unbelieved = 0, sources = 0, control = 0, control_unreadable = 0;
+    std::uint64_t datagrams = 0, unreadable = 0, strangers = 0, unbelieved = 0, sources = 0, control = 0, control_unreadable = 0, goodbyes = 0;
   };
 
   // `own` is our number; `name` ours for the reports.
@@ -71,7 +71,7 @@ class Session {
     if (!current_.source || from.ip != current_.from.ip) return static_cast<void>(++counts.strangers);
     ++counts.control;
     if (control->sent) heard_report_ = Heard{*control->sent, now}, control_peer_ = from;
-    said_bye_ = said_bye_ || control->is_bye;
+    counts.goodbyes += control->is_bye ? 1 : 0;
   }
   // A report on the source, and where it goes: from where its own came, or to the port after that of its packets (11). Empty without a source.
   std::vector<std::byte> report(Time now, bool is_bye) {
@@ -85,7 +85,6 @@ class Session {
   }
 
   [[nodiscard]] std::optional<Time> last_heard() const { return last_heard_; }
-  [[nodiscard]] bool said_bye() const { return said_bye_; }
   [[nodiscard]] const std::optional<Source>& source() const { return current_.source; }
   [[nodiscard]] const JitterBuffer::Counts& buffer() const { return buffer_.counts; }
 
@@ -112,6 +111,7 @@ class Session {
     if (candidate_.ssrc != packet.ssrc || candidate_.from != from) candidate_ = {.ssrc = packet.ssrc, .from = from, .source = {}, .waiting = {}};
     auto& waiting = candidate_.waiting;
     const auto distance = [&](const Waiting& each) { return static_cast<std::int16_t>(each.packet.sequence - packet.sequence); };
+    std::erase_if(waiting, [&](const Waiting& each) { return now - each.arrival > silence; });
     const bool follows = std::ranges::any_of(waiting, [&](const Waiting& each) { return std::abs(distance(each)) == 1; });
     if (waiting.size() == most_waiting) waiting.erase(waiting.begin());
     waiting.push_back({packet, {packet.payload.begin(), packet.payload.end()}, now});
@@ -119,12 +119,11 @@ class Session {
     ++counts.unbelieved;
     if (!follows) return;
     std::erase_if(waiting, [&](const Waiting& each) { return std::abs(distance(each)) > static_cast<int>(most_waiting); });
-    std::ranges::sort(waiting, {}, distance);
     base_ = newest_ + 1;
-    candidate_.source.emplace(settings_.rate, waiting.front().packet.sequence);
+    candidate_.source.emplace(settings_.rate, std::ranges::min_element(waiting, {}, distance)->packet.sequence);
     current_ = std::exchange(candidate_, {});
     counts.unbelieved -= current_.waiting.size(), ++counts.sources;
-    heard_report_.reset(), said_bye_ = false;
+    heard_report_.reset();
     last_heard_ = now;
     for (const Waiting& each : std::exchange(current_.waiting, {})) deliver(each.packet, each.arrival);
   }
@@ -144,7 +143,6 @@ class Session {
   std::optional<Time> last_heard_;
   std::optional<Heard> heard_report_;
   gannet::Address control_peer_;
-  bool said_bye_ = false;
 };
 
 }  // namespace rtp

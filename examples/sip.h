@@ -75,7 +75,8 @@ inline std::optional<Message> parse(std::string_view text) {
   }
   while (!head.empty()) {
     std::string_view value = cut(head, "\r\n");
-    if (value.starts_with(' ') || value.starts_with('\t')) {  // the one before goes on (7.3.1)
+    if (value.find_first_of("\r\n") != value.npos) return {};  // half an end of a line would be a whole one to somebody else
+    if (value.starts_with(' ') || value.starts_with('\t')) {   // the one before goes on (7.3.1)
       if (message.headers.empty()) return {};
       message.headers.back().second.append(" ").append(trimmed(value));
       continue;
@@ -132,6 +133,7 @@ inline std::optional<Sound> parse_sound(std::string_view body) {
       if (const auto type = number_in(cut(line, " ")); type == 0u || type == 8u) sound.types.push_back(*type);
     }
   }
+  if (host.starts_with('[')) host = host.substr(1, host.find(']') - 1);  // SIPp writes it so
   const auto ip = gannet::IpAddress::parse(host.substr(0, host.find('/')));
   if (!ip || sound.types.empty() || sound.types.size() > 8) return {};
   sound.at.ip = *ip;

@@ -46,9 +46,12 @@ void talk(Socket signals, Socket sound, const Plan& plan) {
   Clock::time_point end = Clock::time_point::max(), over = end;
   for (Clock::time_point next = Clock::now(); next < over;) {
     const Clock::time_point now = Clock::now();
-    const auto heard = signals.receive(buffer, gannet::Deadline::now());
-    if (heard) call.hear(gannet::text_of(heard->data), heard->peer, now);
-    if (!heard && heard.error().code != EAGAIN && call.state() == sip::State::inviting) heard.value();
+    for (int most = 64; most > 0; --most) {  // who sends more than that disturbs no talk
+      const auto heard = signals.receive(buffer, gannet::Deadline::now());
+      if (!heard && heard.error().code == EAGAIN) break;
+      if (!heard && call.state() == sip::State::inviting) heard.value();
+      if (heard && !heard->truncated) call.hear(gannet::text_of(heard->data), heard->peer, now);
+    }
     call.tick(now);
     const bool talks = call.state() == sip::State::talking || call.state() == sip::State::answered;
     if (talks && !leg) leg.emplace(sound, call.remote_sound(), random(), plan.say, plan.hear), end = plan.calls ? now + plan.time : end;
