@@ -6,6 +6,7 @@
 // Files have samples of 16 bits in this machine's byte order, 8000 a second; --hear has all that the ear got, every 20 ms 160 of them, whatever came.
 // Without --say it hums. At the end it tells what was lost, late and made up. Reports of RTCP it sends none: rtp_receiver.cc does.
 #include <random>
+#include <sstream>
 
 #include "sip_call.h"
 #include "voip_leg.h"
@@ -59,9 +60,9 @@ void talk(Socket signals, Socket sound, const Plan& plan) {
     if (now >= end) call.hang_up(now);
     if (call.state() == sip::State::ended && over == Clock::time_point::max()) {
       over = plan.calls ? now : now + linger;  // our 200 to the BYE may be lost: then it comes again
-      if (leg) leg->print(std::cout);
-      std::cout << "SIP: " << call.again << " messages again, " << call.unreadable << " unreadable, " << call.strangers << " of strangers"
-                << std::endl;
+      std::ostringstream report;
+      if (leg) leg->print(report);
+      report << "SIP: " << call.again << " messages again, " << call.unreadable << " unreadable, " << call.strangers << " of strangers" << std::endl;
     }
     for (next += tick; Clock::now() < next;) {
       const auto packet = sound.receive(buffer, next);

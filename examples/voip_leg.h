@@ -84,7 +84,7 @@ class Leg {
         << " of strangers\nplayed: " << static_cast<double>(played_) / 8000 << " s, concealed " << share(concealed_) << " %, silent "
         << share(silent_) << " %, skipped " << share(skipped_) << " %; waited p50 " << session_.waited.milliseconds(0.5) << " ms, p99 "
         << session_.waited.milliseconds(0.99) << " ms\nechoes: " << there_and_back_.count() << ", there and back p50 "
-        << there_and_back_.milliseconds(0.5) << " ms, p99 " << there_and_back_.milliseconds(0.99) << " ms" << std::endl;
+        << there_and_back_.milliseconds(0.5) << " ms, p99 " << there_and_back_.milliseconds(0.99) << " ms\n";
   }
 
  private:
