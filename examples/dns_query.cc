@@ -70,7 +70,9 @@ int main(int count, char** arguments) {
   try {
     const Address server = Address::parse(words[0]).value();
     const Answer answer = ask(Socket::open(server.ip.family).value(), server, words[1], type);
-    for (const Record& record : answer.records) std::cout << words[1] << ' ' << record.seconds << ' ' << kind << ' ' << text_of(record) << std::endl;
+    std::string said;
+    for (const Record& record : answer.records) said += words[1] + ' ' + std::to_string(record.seconds) + ' ' + kind + ' ' + text_of(record) + '\n';
+    std::cout << said << std::flush;
     if (answer.truncated) throw std::runtime_error("the answer does not fit a datagram: ask over TCP");
     if (answer.code == 3) throw std::runtime_error("there is no such name");
     if (answer.code != 0) throw std::runtime_error("the server refuses: code " + std::to_string(answer.code));

@@ -32,7 +32,7 @@ struct Plan {
 
 class Query {
  public:
-  explicit Query(const Plan& plan) : plan_(plan), id_(plan.one_shot ? std::random_device()() & 0xffff : 0) {
+  Query(const Plan& plan, std::ostream& output) : plan_(plan), output_(output), id_(plan.one_shot ? std::random_device()() & 0xffff : 0) {
     append(question_, plan.type);
     append(question_, class_in | (plan.unicast ? unicast_bit : 0));
     question_.insert(0, plan.name);
@@ -58,8 +58,7 @@ class Query {
     if (!is_from_the_link(datagram)) return false;
     Reader reader(datagram.data, 0);
     const unsigned id = reader.number(), flags = reader.number(), questions = reader.number();
-    unsigned left = reader.number();
-    left += reader.number();
+    unsigned left = reader.number() + reader.number();
     left += reader.number();
     // No answer: a query, or what this version does not know (18.3, 18.11). To a group it has no number; to one who knows only DNS it has his.
     if ((flags & 0xf80f) != 0x8000 || (plan_.one_shot && id != id_)) return false;
@@ -90,18 +89,19 @@ class Query {
     const std::string said = text_of_name(record.name) + ' ' + std::string(text_of_type(record.type)) + ' ' + text_of(record);
     if (said_.contains(said) || heard_.size() == most_records) return;
     said_.insert(said);
-    std::cout << text_of_name(record.name) << ' ' << record.seconds << said.substr(text_of_name(record.name).size()) << std::endl;
+    output_ << text_of_name(record.name) << ' ' << record.seconds << said.substr(text_of_name(record.name).size()) << std::endl;
     heard_.push_back(std::move(record));
   }
 
   const Plan& plan_;
+  std::ostream& output_;
   unsigned id_;
   std::string question_;
   std::vector<Record> heard_;
   std::set<std::string> said_;
 };
 
-bool ask(Socket socket, const Plan& plan) {
+bool ask(Socket socket, const Plan& plan, std::ostream& output) {
   if (plan.interface != 0) socket.set_multicast_interface(plan.interface).value();
   socket.set(Option::multicast_ttl, 255).value();
   if (!plan.one_shot) {
@@ -109,7 +109,7 @@ bool ask(Socket socket, const Plan& plan) {
     socket.bind(Address{gannet::IpAddress::any(plan.group.ip.family), mdns_port}).value();
     socket.join(plan.group.ip, plan.interface).value();
   }
-  Query query(plan);
+  Query query(plan, output);
   bool answered = false;
   std::array<std::byte, 9'000> buffer;  // the longest message (17)
   const Clock::time_point end = Clock::now() + plan.time;
@@ -143,7 +143,7 @@ int main(int count, char** arguments) {
       return std::cerr << "usage: mdns_query [--one-shot|--unicast] [--ipv6] NAME [PTR|SRV|TXT|A|AAAA [INTERFACE [SECONDS]]]" << std::endl, 2;
     if (words.size() > 2 && plan.interface == 0) throw std::runtime_error(words[2] + " is no interface here");
     plan.name = name_of(words[0]);
-    if (!ask(Socket::open(plan.group.ip.family).value(), plan)) throw std::runtime_error("nobody on the link answers");
+    if (!ask(Socket::open(plan.group.ip.family).value(), plan, std::cout)) throw std::runtime_error("nobody on the link answers");
   } catch (const std::exception& failure) {
     return std::cerr << "mdns_query: " << failure.what() << std::endl, 1;
   }

@@ -29,7 +29,7 @@ std::string report(unsigned sensor, std::uint32_t sequence, bool numbered) {
   return line + '\n';
 }
 
-void send(Socket socket, const Address& collector, const Plan& plan) {
+void send(Socket socket, const Address& collector, const Plan& plan, std::ostream& output) {
   socket.connect(collector).value();
   const auto begin = std::chrono::steady_clock::now();
   std::uint64_t reports = 0, datagrams = 0, refused = 0;
@@ -51,8 +51,7 @@ void send(Socket socket, const Address& collector, const Plan& plan) {
       if (sent) rest = rest.subspan(*sent);
     }
   }
-  std::cout << reports << " reports of " << plan.count << " sensors in " << datagrams - refused << " datagrams, " << refused << " refused"
-            << std::endl;
+  output << reports << " reports of " << plan.count << " sensors in " << datagrams - refused << " datagrams, " << refused << " refused" << std::endl;
 }
 
 int main(int count, char** arguments) {
@@ -68,7 +67,7 @@ int main(int count, char** arguments) {
   if (!good) return std::cerr << "usage: sensors ADDRESS:PORT [COUNT [HERTZ [SECONDS]]] [--plain]" << std::endl, 2;
   try {
     const Address collector = Address::parse(words[0]).value();
-    send(Socket::open(collector.ip.family).value(), collector, plan);
+    send(Socket::open(collector.ip.family).value(), collector, plan, std::cout);
   } catch (const std::exception& failure) {
     return std::cerr << "sensors: " << failure.what() << std::endl, 1;
   }
