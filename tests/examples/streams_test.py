@@ -29,6 +29,13 @@ class Telemetry(Uses):
         lines, (sensors, reports, lost, late, doubled, *_) = self.sums(collector)
         self.assertEqual((sensors, reports + lost, late, doubled), (10_000, 30_000, 0, 0), lines[:3])
 
+    def test_a_datagram_for_each_report(self):
+        port, collector = self.collect()
+        code, said, complaint = self.run_one(example("sensors"), self.at(port), 500, 10, 1, "--single")
+        self.assertEqual((code, said), (0, "5000 reports of 500 sensors in 5000 datagrams, 0 refused\n"), complaint)
+        _, (sensors, reports, lost, late, doubled, *_) = self.sums(collector)
+        self.assertEqual((sensors, reports + lost, late, doubled), (500, 5_000, 0, 0))
+
     def test_what_the_network_did_is_known(self):
         port, collector = self.collect(inside=["--loss", "10%", "--delay", "30ms", "--jitter", "20ms", "--reorder", "20%", "--duplicate", "5%", "--seed", "2"])
         self.run_one(example("sensors"), self.at(port), 500, 40, 3)
