@@ -20,9 +20,9 @@ def demo(options):
 def bench(options):
     json = ["--json"] if options.json else []
     with stdout_to_stderr() if json else nullcontext():
-        need("bench")
+        need("bench", *(["netns"] if options.what == "tcp" else []))
         build.build("release")
-    script = "bench/run/run.py" if options.what == "run" else "bench/run.py"
+    script = "bench/run.py" if options.what == "memory" else f"bench/{options.what}/run.py"
     if (ROOT / script).exists():  # knows which programs to run, how, and what to compare
         return run([PYTHON, "-B", script, *json])
     programs = sorted(path for path in (BUILD / "release/bench").iterdir() if path.is_file() and os.access(path, os.X_OK))
@@ -90,8 +90,10 @@ def parser():
     fuzzing.add_argument("--list", action="store_true", help="name the targets")
 
     add("netns", "a shell, or a command, in a network namespace of its own", netns, usage="./dev netns [COMMAND ...]")
-    measure = add("bench", "build release and measure: instructions and nanoseconds per datagram; `bench run`: programs under `gannet run`, beside the kernel", bench)
-    measure.add_argument("what", nargs="?", choices=["memory", "run"], default="memory", help="memory: frames in memory (default); run: whole programs")
+    measure = add("bench", "build release and measure: instructions and nanoseconds per datagram; `bench run`: programs under `gannet run`, beside the kernel; "
+                  "`bench sensors`: 10,000 of them and a collector, likewise; `bench tcp`: TCP and UDP over the same wire with loss", bench)
+    measure.add_argument("what", nargs="?", choices=["memory", "run", "sensors", "tcp"], default="memory",
+                         help="memory: frames in memory (default); run, sensors: whole programs; tcp: the kernel's TCP, as root")
     measure.add_argument("--json", action="store_true")
     add("ci", "what must hold before anything lands: test, then check", ci)
     add("format", "put all sources into the house format", format_sources)

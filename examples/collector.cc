@@ -95,10 +95,10 @@ class Sensor {
   double value_ = 0;
 };
 
-void collect(Socket socket, const Address& local, std::chrono::seconds patience) {
+void collect(Socket socket, const Address& local, std::chrono::seconds patience, std::ostream& output) {
   static_cast<void>(socket.set(gannet::Option::receive_buffer, 4 << 20));  // all sensors report at once: what a burst needs, where it is to be had
   socket.bind(local).value();
-  std::cout << "Listening on " << socket.local_address().value().to_string() << std::endl;
+  output << "Listening on " << socket.local_address().value().to_string() << std::endl;
   std::map<std::string, Sensor, std::less<>> sensors;
   std::uint64_t unreadable = 0, too_many = 0;
   for (gannet::Deadline deadline = gannet::Deadline::forever();; deadline = patience) {
@@ -124,11 +124,10 @@ void collect(Socket socket, const Address& local, std::chrono::seconds patience)
   }
   Counts sum;
   for (const auto& [name, sensor] : sensors) {
-    if (sensor.counts.lost + sensor.counts.late + sensor.counts.doubled > 0) std::cout << name << ": " << sensor.counts << '\n';
+    if (sensor.counts.lost + sensor.counts.late + sensor.counts.doubled > 0) output << name << ": " << sensor.counts << '\n';
     sum += sensor.counts;
   }
-  std::cout << sensors.size() << " sensors: " << sum << "; " << unreadable << " lines unreadable, " << too_many << " of too many sensors"
-            << std::endl;
+  output << sensors.size() << " sensors: " << sum << "; " << unreadable << " lines unreadable, " << too_many << " of too many sensors" << std::endl;
 }
 
 int main(int count, char** arguments) {
@@ -138,7 +137,7 @@ int main(int count, char** arguments) {
   if (!good) return std::cerr << "usage: collector ADDRESS:PORT [SECONDS]" << std::endl, 2;
   try {
     const Address local = Address::parse(arguments[1]).value();
-    collect(Socket::open(local.ip.family).value(), local, std::chrono::seconds(std::stoi(patience)));
+    collect(Socket::open(local.ip.family).value(), local, std::chrono::seconds(std::stoi(patience)), std::cout);
   } catch (const std::exception& failure) {
     return std::cerr << "collector: " << failure.what() << std::endl, 1;
   }

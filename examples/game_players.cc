@@ -46,6 +46,7 @@ class Bot {
   // What the server says, and then what it has not acted on yet.
   void take(const Snapshot& snapshot) {
     if (!snapshots_.empty() && snapshot.tick <= snapshots_.back().tick) return;  // overtaken
+    if (!std::ranges::all_of(snapshot.at, is_in_world)) return;                  // no server of ours
     if (snapshots_.empty()) shown_tick_ = snapshot.tick - ticks_behind;
     predicted_ = snapshot.at[snapshot.you];
     for (std::size_t i = snapshot.acted_on; i < inputs_.size(); ++i) predicted_ = step(predicted_, inputs_[i]);
@@ -83,18 +84,20 @@ class Bot {
   std::array<Point, most_players> shown_{};
 };
 
-void print(std::string_view what, std::vector<double> values) {
+void print(std::ostream& output, std::string_view what, std::vector<double> values) {
   std::ranges::sort(values);
   const auto share = [&](double part) {
     return values.empty() ? 0 : std::lround(values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))]);
   };
-  std::cout << what << ": p50 " << share(0.5) << " mm, p99 " << share(0.99) << " mm, most " << share(1) << " mm" << std::endl;
+  output << what << ": p50 " << share(0.5) << " mm, p99 " << share(0.99) << " mm, most " << share(1) << " mm" << std::endl;
 }
 
-void play(const Address& server, unsigned players, unsigned seconds, bool naive) {
+using OpenSocket = Socket (*)(gannet::Family);  // over the kernel; or over a host of ours
+
+void play(OpenSocket open, const Address& server, unsigned players, unsigned seconds, bool naive, std::ostream& output) {
   std::vector<Bot> bots;
   for (unsigned i = 0; i < players; ++i) {
-    bots.emplace_back(Socket::open(server.ip.family).value(), naive, i);
+    bots.emplace_back(open(server.ip.family), naive, i);
     bots.back().join(server);
   }
   Seen seen;
@@ -103,8 +106,8 @@ void play(const Address& server, unsigned players, unsigned seconds, bool naive)
     std::this_thread::sleep_until(next += tick);
     for (Bot& bot : bots) bot.frame(seen);
   }
-  print("oneself, from where one's inputs led", std::move(seen.own));
-  print("the others, from frame to frame", std::move(seen.others));
+  print(output, "oneself, from where one's inputs led", std::move(seen.own));
+  print(output, "the others, from frame to frame", std::move(seen.others));
 }
 
 int main(int count, char** arguments) {
@@ -118,7 +121,8 @@ int main(int count, char** arguments) {
   }
   if (!good) return std::cerr << "usage: game_players ADDRESS:PORT [PLAYERS [SECONDS]] [--naive]" << std::endl, 2;
   try {
-    play(Address::parse(words[0]).value(), numbers[1], numbers[2], naive);
+    const OpenSocket open = [](gannet::Family family) { return Socket::open(family).value(); };
+    play(open, Address::parse(words[0]).value(), numbers[1], numbers[2], naive, std::cout);
   } catch (const std::exception& failure) {
     return std::cerr << "game_players: " << failure.what() << std::endl, 1;
   }

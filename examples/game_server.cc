@@ -38,15 +38,17 @@ void move(Player& player) {
   }
 }
 
-void serve(Socket socket, const Address& local) {
+// Until `socket` is closed.
+void serve(Socket& socket, const Address& local, std::ostream& output) {
   socket.bind(local).value();
-  std::cout << "Listening on " << socket.local_address().value().to_string() << std::endl;
+  output << "Listening on " << socket.local_address().value().to_string() << std::endl;
   std::array<Player, most_players> players;
   std::array<std::byte, 256> buffer;
   Clock::time_point next = Clock::now();
   for (Snapshot snapshot;; ++snapshot.tick, next += tick) {
     while (Clock::now() < next) {
       const auto heard = socket.receive(buffer, next);
+      if (!heard && heard.error().code == EBADF) return;
       Inputs inputs;
       if (!heard || !read(*heard, inputs)) continue;
       auto player = std::ranges::find(players, heard->peer, &Player::address);
@@ -75,7 +77,8 @@ int main(int count, char** arguments) {
   if (count != 2) return std::cerr << "usage: game_server ADDRESS:PORT" << std::endl, 2;
   try {
     const Address local = Address::parse(arguments[1]).value();
-    serve(Socket::open(local.ip.family).value(), local);
+    Socket socket = Socket::open(local.ip.family).value();
+    serve(socket, local, std::cout);
   } catch (const std::exception& failure) {
     return std::cerr << "game_server: " << failure.what() << std::endl, 1;
   }

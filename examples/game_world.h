@@ -38,6 +38,8 @@ struct Snapshot {
   std::uint32_t present = 0;        // a bit for each player
   std::array<Point, most_players> at{};
 };
+// Far enough for any game, and near enough that no sum of such numbers overflows.
+bool is_in_world(const Point& at) { return std::abs(std::int64_t{at.x}) < 1 << 28 && std::abs(std::int64_t{at.y}) < 1 << 28; }
 template <class T>
 bool read(const gannet::Datagram& datagram, T& value) {
   if (datagram.length != sizeof value || datagram.truncated) return false;

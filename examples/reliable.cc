@@ -80,6 +80,7 @@ void send(Socket socket, const Address& peer, std::istream& input) {
     if (heard && heard->data.size() == acknowledgement_size) {
       const std::string_view text = gannet::text_of(heard->data);
       const std::uint64_t missing = number_in(text.substr(0, 4)), beyond = number_in(text.substr(4, 8));
+      if (missing > next) continue;  // of what was never sent
       const auto answered = under_way.find(static_cast<std::uint32_t>(number_in(text.substr(12, 4))));
       if (answered != under_way.end() && answered->second.packet[4] == text[16]) patience.took(Clock::now() - answered->second.last);
       std::erase_if(under_way, [&](const auto& each) {
@@ -107,19 +108,24 @@ void receive(Socket socket, const Address& local, std::ostream& output) {
   std::map<std::uint32_t, std::string> early;  // at most a window of them
   std::uint32_t missing = 0;
   std::array<std::byte, 2048> buffer;
-  // After the end: as long as the sender may not have heard that we have all, and ask again.
-  for (bool at_end = false; auto heard = socket.receive(buffer, at_end ? gannet::Deadline(4s) : gannet::Deadline::forever());) {
-    if (heard->data.size() < header_size || heard->truncated) continue;
+  for (bool knows_sender = false, at_end = false;;) {
+    // After the end: as long as the sender may not have heard that we have all, and ask again.
+    const auto heard = socket.receive(buffer, at_end ? gannet::Deadline(4s) : gannet::Deadline::forever());
+    if (!heard && at_end) break;
+    if (heard.value().data.size() < header_size || heard->truncated) continue;
+    if (!knows_sender) socket.connect(heard->peer).value(), knows_sender = true;  // from now on nobody else is heard
     const std::string_view text = gannet::text_of(heard->data);
     const auto sequence = static_cast<std::uint32_t>(number_in(text.substr(0, 4)));
-    if (sequence >= missing && sequence - missing <= window) early.try_emplace(sequence, text.substr(header_size));
-    for (auto first = early.begin(); first != early.end() && first->first == missing; first = early.erase(first), ++missing) {
+    if (!at_end && sequence >= missing && sequence - missing <= window) early.try_emplace(sequence, text.substr(header_size));
+    for (auto first = early.begin(); !at_end && first != early.end() && first->first == missing; first = early.erase(first), ++missing) {
       output << first->second;
       at_end = first->second.empty();
     }
+    if (at_end) early.clear();
     std::uint64_t beyond = 0;
     for (const auto& [each, bytes] : early) beyond |= std::uint64_t{1} << (each - missing - 1);
-    socket.send_to(bytes_of(number(missing, 4) + number(beyond, 8) + std::string(text.substr(0, header_size))), heard->peer).value();
+    const auto said = socket.send(bytes_of(number(missing, 4) + number(beyond, 8) + std::string(text.substr(0, header_size))));
+    if (!said && !at_end) said.value();
   }
   output.flush();
 }

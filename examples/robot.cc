@@ -73,9 +73,9 @@ struct Report {
   }
 };
 
-void drive(Socket socket, const Address& local) {
+void drive(Socket socket, const Address& local, std::ostream& output) {
   socket.bind(local).value();
-  std::cout << "Listening on " << socket.local_address().value().to_string() << std::endl;
+  output << "Listening on " << socket.local_address().value().to_string() << std::endl;
   Report report;
   Command newest;
   std::array<std::uint64_t, 3> at_newest{};  // ages, standing, stops: what comes after the last command is no part of the report
@@ -109,7 +109,7 @@ void drive(Socket socket, const Address& local) {
   }
   report.ages.resize(at_newest[0]);
   report.standing = at_newest[1], report.stops = at_newest[2];
-  std::cout << report << std::endl;
+  output << report << std::endl;
 }
 
 int main(int count, char** arguments) {
@@ -122,7 +122,7 @@ int main(int count, char** arguments) {
   try {
     const Address address = Address::parse(words[1]).value();
     Socket socket = Socket::open(address.ip.family).value();
-    commands ? command(std::move(socket), address, std::chrono::seconds(std::stoi("0" + seconds))) : drive(std::move(socket), address);
+    commands ? command(std::move(socket), address, std::chrono::seconds(std::stoi("0" + seconds))) : drive(std::move(socket), address, std::cout);
   } catch (const std::exception& failure) {
     return std::cerr << "robot: " << failure.what() << std::endl, 1;
   }

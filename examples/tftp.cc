@@ -22,10 +22,27 @@ void put(OpenSocket open, const Address& server, const fs::path& file, const std
   transfer.send_file(bytes, request(write_request, {name, "octet"}, {{"blksize", 1428}, {"tsize", fs::file_size(file)}}));
 }
 
-// The file that a name from the network stands for: one in the folder, whatever dots, slashes and links say.
+struct Request {
+  unsigned kind = 0;
+  std::string name;
+  Options options;
+};
+
+// What a client asks for, out of bytes from anybody.
+Request parse(const std::string& text) {
+  const unsigned kind = text.size() < 2 ? 0 : number_at(text, 0);
+  const std::vector<std::string> fields = kind == 0 ? std::vector<std::string>() : fields_of(std::string_view(text).substr(2));
+  if ((kind != read_request && kind != write_request) || fields.size() < 2 || fields[0].empty()) throw Failure(4, "no request of TFTP's");
+  if (lower(fields[1]) != "octet") throw Failure(0, "only octet mode is spoken here");
+  return {.kind = kind, .name = fields[0], .options = options_in(fields, 2)};
+}
+
+// The file that a name from the network stands for: one in the folder, whatever dots, slashes and links say. `folder` is canonical.
 fs::path path_of(const fs::path& folder, const std::string& name) {
-  const fs::path path = fs::weakly_canonical(folder / fs::path(name).relative_path());
-  if (path == folder || std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first != folder.end()) {
+  std::error_code no_path;  // too long, or links that lead in circles
+  const fs::path path = fs::weakly_canonical(folder / fs::path(name).relative_path(), no_path);
+  if (no_path || path == folder || path.filename().empty() ||
+      std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first != folder.end()) {
     throw Failure(2, "that is not in the folder served");
   }
   return path;
@@ -33,12 +50,8 @@ fs::path path_of(const fs::path& folder, const std::string& name) {
 
 // A request, in a thread of its own, from a port of its own.
 void answer(Transfer& transfer, const fs::path& folder, const std::string& text) {
-  const unsigned kind = number_at(text, 0);
-  const std::vector<std::string> fields = fields_of(text.substr(2));
-  if ((kind != read_request && kind != write_request) || fields.size() < 2 || fields[0].empty()) throw Failure(4, "no request of TFTP's");
-  if (lower(fields[1]) != "octet") throw Failure(0, "only octet mode is spoken here");
-  const fs::path path = path_of(folder, fields[0]);
-  Options options = options_in(fields, 2);
+  auto [kind, name, options] = parse(text);
+  const fs::path path = path_of(folder, name);
   transfer.use(options);
   if (kind == read_request) {
     if (!fs::is_regular_file(path)) throw Failure(1, "no such file");
@@ -53,13 +66,13 @@ void answer(Transfer& transfer, const fs::path& folder, const std::string& text)
   }
 }
 
-void serve(OpenSocket open, const Address& local, const fs::path& served) {
+// Until `socket` is closed, and the transfers under way have ended.
+void serve(Socket& socket, OpenSocket open, const Address& local, const fs::path& served, std::ostream& output) {
   constexpr int most_at_once = 64;  // who asks while so many are served is not answered, and will ask again
   static std::atomic<int> under_way = 0;
   const fs::path folder = fs::canonical(served);
-  Socket socket = open(local.ip.family);
   socket.bind(local).value();
-  std::cout << "Listening on " << socket.local_address().value().to_string() << std::endl;
+  output << "Listening on " << socket.local_address().value().to_string() << std::endl;
   std::array<std::byte, 1500> buffer;
   while (auto asked = socket.receive(buffer)) {
     if (asked->data.size() < 4 || under_way >= most_at_once) continue;
@@ -78,8 +91,10 @@ void serve(OpenSocket open, const Address& local, const fs::path& served) {
         std::cerr << peer.to_string() << ": " << failure.what() << std::endl;
       }
       --under_way;
+      under_way.notify_all();
     }).detach();
   }
+  while (const int left = under_way) under_way.wait(left);
 }
 
 int main(int count, char** arguments) {
@@ -88,7 +103,11 @@ int main(int count, char** arguments) {
   try {
     if (words.size() == 4 && words[0] == "get") return get(open, Address::parse(words[1]).value(), words[2], words[3]), 0;
     if (words.size() == 4 && words[0] == "put") return put(open, Address::parse(words[1]).value(), words[2], words[3]), 0;
-    if (words.size() == 3 && words[0] == "serve") return serve(open, Address::parse(words[1]).value(), words[2]), 0;
+    if (words.size() == 3 && words[0] == "serve") {
+      const Address local = Address::parse(words[1]).value();
+      Socket socket = open(local.ip.family);
+      return serve(socket, open, local, words[2], std::cout), 0;
+    }
   } catch (const std::exception& failure) {
     return std::cerr << "tftp: " << failure.what() << std::endl, 1;
   }

@@ -2,6 +2,7 @@
 //
 // What UDP lacks is made up for here: a packet that is not answered in time is sent again, and one that came twice is known by its number.
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -38,6 +39,11 @@ std::vector<std::string> fields_of(std::string_view text) {
   std::vector<std::string> fields;
   for (std::size_t end = 0; (end = text.find('\0')) != text.npos; text.remove_prefix(end + 1)) fields.emplace_back(text.substr(0, end));
   return fields;
+}
+// What the other side says, without what would command a terminal.
+std::string plain(std::string text) {
+  std::ranges::replace_if(text, [](unsigned char each) { return each < ' ' || each > '~'; }, '?');
+  return text;
 }
 std::string lower(std::string text) {
   for (char& letter : text) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
@@ -86,6 +92,7 @@ class Transfer {
       const bool is_data = number_at(answer, 0) == data;
       last = packet(acknowledgement, is_data ? static_cast<unsigned>(block++ & 0xffff) : 0);
       size = is_data ? answer.size() - 4 : block_size_;
+      if (size > block_size_) throw std::runtime_error("the other side sends larger blocks than agreed");
       if (is_data && !file.write(answer.data() + 4, static_cast<std::streamsize>(size))) throw Failure(3, "the file cannot be written");
     }
     file.close();
@@ -114,7 +121,7 @@ class Transfer {
       say(what);
       const gannet::Deadline deadline = std::chrono::steady_clock::now() + patience;
       for (std::string answer; !(answer = hear(deadline)).empty();) {
-        if (number_at(answer, 0) == error) throw std::runtime_error("the other side says: " + answer.substr(4, answer.find('\0', 4) - 4));
+        if (number_at(answer, 0) == error) throw std::runtime_error("the other side says: " + plain(answer.substr(4, answer.find('\0', 4) - 4)));
         if (number_at(answer, 0) == kind && number_at(answer, 2) == block) return answer;
         if (number_at(answer, 0) != accepted_options || number_at(what, 0) > write_request) continue;
         use(options_in(fields_of(answer.substr(2)), 0));

@@ -13,7 +13,7 @@ from uses import LOCALHOST, PATIENCE, Uses, example, free_port, main
 class Telemetry(Uses):
     def collect(self, inside=None):
         port = free_port()
-        collector = self.start(example("collector", inside), f"{LOCALHOST}:{port}", 3, inside=inside)
+        collector = self.start(example("collector", inside), self.at(port), 3, inside=inside)
         self.assertIn("Listening", collector.stdout.readline())
         return port, collector
 
@@ -23,15 +23,22 @@ class Telemetry(Uses):
 
     def test_ten_thousand_sensors(self):
         port, collector = self.collect()
-        code, said, complaint = self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 10_000, 1, 3)
+        code, said, complaint = self.run_one(example("sensors"), self.at(port), 10_000, 1, 3)
         self.assertEqual(code, 0, complaint)
         self.assertIn("30000 reports of 10000 sensors", said)
         lines, (sensors, reports, lost, late, doubled, *_) = self.sums(collector)
         self.assertEqual((sensors, reports + lost, late, doubled), (10_000, 30_000, 0, 0), lines[:3])
 
+    def test_a_datagram_for_each_report(self):
+        port, collector = self.collect()
+        code, said, complaint = self.run_one(example("sensors"), self.at(port), 500, 10, 1, "--single")
+        self.assertEqual((code, said), (0, "5000 reports of 500 sensors in 5000 datagrams, 0 refused\n"), complaint)
+        _, (sensors, reports, lost, late, doubled, *_) = self.sums(collector)
+        self.assertEqual((sensors, reports + lost, late, doubled), (500, 5_000, 0, 0))
+
     def test_what_the_network_did_is_known(self):
         port, collector = self.collect(inside=["--loss", "10%", "--delay", "30ms", "--jitter", "20ms", "--reorder", "20%", "--duplicate", "5%", "--seed", "2"])
-        self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 500, 40, 3)
+        self.run_one(example("sensors"), self.at(port), 500, 40, 3)
         lines, (sensors, reports, lost, late, doubled, interpolated, anew, unreadable, too_many) = self.sums(collector)
         self.assertEqual((sensors, anew, unreadable, too_many), (500, 0, 0, 0))
         self.assertEqual(interpolated, lost + late, "each gap was filled, and some of what was late came later")
@@ -62,6 +69,23 @@ class Telemetry(Uses):
         self.assertNotIn("honest", [line.split(":")[0] for line in lines], "nothing of it was lost")
         self.assertGreaterEqual(counts[6], len(lies) * 50)
 
+    def test_over_ipv6(self):
+        self.over_ipv6()
+        port, collector = self.collect()
+        self.run_one(example("sensors"), self.at(port), 500, 10, 1)
+        _, (sensors, reports, lost, late, doubled, *_) = self.sums(collector)
+        self.assertEqual((sensors, reports + lost, late, doubled), (500, 5_000, 0, 0))
+
+    def test_replayed_reordered_and_forged_reports(self):
+        port, collector = self.collect()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect((LOCALHOST, port))
+            for number in [1, 2, 4, 3, 3, 4, 1, 8, 900_000, 900_001]:  # 5 to 7 are lost; the last two are of one who began anew, or of a forger
+                sender.send(f"a:{number}|g|#seq:{number}\n".encode())
+            sender.send(b"a:1|g|#seq:900002\na:1|g|#se")  # cut off
+        lines, (sensors, reports, lost, late, doubled, interpolated, anew, unreadable, _) = self.sums(collector)
+        self.assertEqual((sensors, reports, lost, late, doubled, interpolated, anew, unreadable), (1, 8, 3, 1, 3, 4, 1, 1), lines)
+
     def test_with_collectd(self):
         self.need("collectd")
         port = free_port()
@@ -86,7 +110,7 @@ LoadPlugin csv
         end = time.monotonic() + PATIENCE
         while len(files := list((self.folder / "csv").glob("gannet/statsd/gauge-sensor.*"))) < 20:
             self.assertLess(time.monotonic(), end)
-            self.run_one(example("sensors"), f"{LOCALHOST}:{port}", 20, 5, 1, "--plain")
+            self.run_one(example("sensors"), self.at(port), 20, 5, 1, "--plain")
         value = float(files[0].read_text().splitlines()[-1].split(",")[1])
         self.assertTrue(15 <= value <= 25, value)
 
@@ -96,22 +120,28 @@ class Control(Uses):
 
     def drive(self):
         port = free_port()
-        robot = self.start(example("robot"), "drive", f"{LOCALHOST}:{port}")
+        robot = self.start(example("robot"), "drive", self.at(port))
         self.assertIn("Listening", robot.stdout.readline())
         return port, lambda: [int(word) for word in self.REPORT.search(robot.communicate(timeout=PATIENCE)[0]).groups()]
 
     def test_only_the_newest_counts(self):
         port, report = self.drive()
         flags = ["--loss", "20%", "--delay", "20ms", "--jitter", "10ms", "--reorder", "20%", "--seed", "4"]
-        self.run_one(example("robot", flags), "command", f"{LOCALHOST}:{port}", 3, inside=flags)
+        self.run_one(example("robot", flags), "command", self.at(port), 3, inside=flags)
         heard, overtaken, p50, p99, most, *_ = report()
         self.assertTrue(200 < heard < 560, heard)
         self.assertGreater(overtaken, 20)
         self.assertTrue(10_000 < p50 <= p99 <= most < 100_000, (p50, p99, most))
 
+    def test_over_ipv6(self):
+        self.over_ipv6()
+        port, report = self.drive()
+        self.run_one(example("robot"), "command", self.at(port), 1)
+        self.assertTrue(100 < report()[0] <= 200)
+
     def test_stands_still_when_nothing_comes(self):
         port, report = self.drive()
-        master = self.start(example("robot"), "command", f"{LOCALHOST}:{port}", 4)
+        master = self.start(example("robot"), "command", self.at(port), 4)
         time.sleep(1)
         master.send_signal(signal.SIGSTOP)
         time.sleep(0.6)
@@ -140,12 +170,12 @@ class Control(Uses):
 class Game(Uses):
     def serve(self):
         port = free_port()
-        self.assertIn("Listening", self.start(example("game_server"), f"{LOCALHOST}:{port}").stdout.readline())
+        self.assertIn("Listening", self.start(example("game_server"), self.at(port)).stdout.readline())
         return port
 
     def play(self, port, *words, loss="0%"):
         flags = ["--loss", loss, "--delay", "25ms", "--jitter", "10ms", "--seed", "1"]
-        code, said, complaint = self.run_one(example("game_players", flags), f"{LOCALHOST}:{port}", *words, inside=flags)
+        code, said, complaint = self.run_one(example("game_players", flags), self.at(port), *words, inside=flags)
         self.assertEqual(code, 0, complaint)
         return [[int(word) for word in re.findall(r"(\d+) mm", line)] for line in said.splitlines()]
 
@@ -158,6 +188,36 @@ class Game(Uses):
 
     def test_or_it_is(self):
         self.assertGreater(self.play(self.serve(), 32, 3, "--naive", loss="20%")[0][0], 300)
+
+    def test_over_ipv6(self):
+        self.over_ipv6()
+        code, said, complaint = self.run_one(example("game_players"), self.at(self.serve()), 32, 1)
+        self.assertEqual((code, said.count("p50")), (0, 2), complaint)
+
+    def test_a_player_who_lies(self):
+        """Inputs that are replayed, reordered, from the future and more than there is room for, from one who plays: the others do not notice."""
+        port = self.serve()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as liar:
+            liar.connect((LOCALHOST, port))
+            for last, count in (16, 16), (16, 16), (8, 8), (1 << 31, 16), ((1 << 32) - 1, 1 << 31), (0, (1 << 32) - 1), (17, 1), (100, 0):
+                liar.send(struct.pack("=II16s", last, count, bytes(range(16))))
+            own, _ = self.play(port, 31, 2)
+            self.assertEqual(own[0], 0)
+
+    def test_a_server_that_lies(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind((LOCALHOST, 0))
+            server.settimeout(PATIENCE)
+            playing = self.start(example("game_players"), self.at(server.getsockname()[1]), 1, 1)
+            chance = random.Random(61)
+            for _ in range(30):
+                _, peer = server.recvfrom(2000)
+                for you, acted_on, place in (0, 0, (1 << 31) - 1), (0, 0, -(1 << 31)), (32, 0, 0), (0, 1 << 31, 0), (0, 1, 1 << 28):
+                    server.sendto(struct.pack("=IIII64i", 1, you, acted_on, 3, *[place] * 64), peer)
+                server.sendto(struct.pack("=IIII", 2, 0, 0, 3) + chance.randbytes(255), peer)
+            server.sendto(struct.pack("=IIII64i", 1, 0, 0, 3, *[83] * 64), peer)
+            said = playing.communicate(timeout=PATIENCE)[0]
+            self.assertEqual((playing.returncode, said.count("p50")), (0, 2))
 
     def test_strangers(self):
         port = self.serve()

@@ -31,6 +31,21 @@ def free_port():
 class Uses(unittest.TestCase):
     """`run` and `start` take a program over the kernel's sockets; with `inside`, on our stack, which loses as much as is said there."""
 
+    host = LOCALHOST
+
+    def at(self, port):
+        """As the programs take it."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    def over_ipv6(self):
+        """From here on, where there is any; the kernel's sockets only."""
+        self.host = "::1"
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+                probe.bind((self.host, 0))
+        except OSError as error:
+            self.skipTest(f"no IPv6 here: {error}")
+
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
