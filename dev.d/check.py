@@ -16,8 +16,8 @@ from machine import ROOT, USAGE, Stop, need, output_of, say, seconds_since
 # Where, what is wrong, why that matters, what to do.
 Finding = namedtuple("Finding", "path line what why do")
 
-CORE = ("base", "wire", "link", "stack", "engine", "socket")  # what the library is made of
-PURE = ("base", "wire", "link", "stack")  # of these, the rooms that know no time, no thread and no environment
+CORE = ("base", "beacon", "wire", "link", "stack", "engine", "socket")  # what the library is made of
+PURE = ("base", "beacon", "wire", "link", "stack")  # of these, the rooms that know no time, no thread and no environment
 
 # What a rule does not apply to, and why not.
 WAIVERS = {
