@@ -63,7 +63,7 @@ struct BeaconOptions {
   std::vector<Address> addresses{};
   std::vector<std::pair<std::string, std::string>> metadata{};
   std::string realm{};              // whoever has another does not see us, nor we them; up to 63 bytes
-  std::vector<IpAddress> groups{};  // up to 4; empty: 239.255.71.66 and ff12::6761:6e6e:6574. Over a Host of ours, which speaks IPv4, the first alone
+  std::vector<IpAddress> groups{};  // up to 4; empty: 239.255.71.66 and ff15::6761:6e6e:6574. Over a Host of ours, which speaks IPv4, the first alone
   std::uint16_t port = beacon_port;           // of the groups, and where seeds are asked
   std::vector<std::string> interfaces{};      // by name, up to 32; empty: all that are up and have an address, as they come and go
   bool multicast = true;                      // false: seeds alone
@@ -154,7 +154,7 @@ class Beacon {
   [[nodiscard]] std::uint64_t id() const;
 
  private:
-  struct State;
+  struct State;  // src/beacon/session.h
   explicit Beacon(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

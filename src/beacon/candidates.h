@@ -44,7 +44,7 @@ class Candidates {
  public:
   static constexpr std::size_t ways = 4, bucket_count = 128;
   static constexpr std::size_t room = ways * bucket_count;
-  static constexpr Duration patience = 1s;  // for an answer
+  static constexpr Duration patience = 500ms;  // for an answer, before it is asked again
 
   Candidates(const HashKey& key, Rng& rng, DropCounts& drops) : key_(key), rng_(rng), drops_(drops), places_(room) {}
 

@@ -8,7 +8,17 @@ namespace {
 
 Profile profile_of(const BeaconOptions& options) { return {options.roles, options.addresses, options.metadata}; }
 
-HashKey new_key(Rng& rng) { return {rng.next(), rng.next()}; }
+// What is derived from the secret tells nothing of it, nor of one another: some of it is shown to everybody.
+enum class Use : std::uint64_t { jitter, candidates, cookies, answers, questions, bodies, id, incarnation, sequence };
+
+std::uint64_t number_of(const HashKey& secret, Use use, std::uint64_t part = 0) {
+  SipHash hash(secret);
+  hash.add(static_cast<std::uint64_t>(use));
+  hash.add(part);
+  return hash.finish();
+}
+
+HashKey key_of(const HashKey& secret, Use use) { return {number_of(secret, use), number_of(secret, use, 1)}; }
 
 std::size_t size_of_tag(const BeaconOptions& options) { return options.authenticator ? options.authenticator(bytes_of("size")).size : 0; }
 
@@ -45,18 +55,18 @@ Result<void> check_options(const BeaconOptions& options) {
   return body ? Result<void>() : body.error();
 }
 
-Node::Node(BeaconOptions options, std::uint16_t own_port, Time now)
+Node::Node(BeaconOptions options, const HashKey& secret, std::uint16_t own_port, Time now)
     : options_(std::move(options)),
-      rng_(options_.seed),
+      rng_(number_of(secret, Use::jitter)),
       peers_(options_, drops_),
-      candidates_(new_key(rng_), rng_, drops_),
-      cookies_(new_key(rng_)),
-      answers_(new_key(rng_)),
-      questions_(new_key(rng_)),
-      hash_key_(new_key(rng_)),
-      id_(options_.id),
-      incarnation_(static_cast<std::uint32_t>(rng_.next())),
-      sequence_(static_cast<std::uint32_t>(rng_.next())),
+      candidates_(key_of(secret, Use::candidates), rng_, drops_),
+      cookies_(key_of(secret, Use::cookies)),
+      answers_(key_of(secret, Use::answers)),
+      questions_(key_of(secret, Use::questions)),
+      hash_key_(key_of(secret, Use::bodies)),
+      id_(options_.id != 0 ? options_.id : number_of(secret, Use::id) | 1),
+      incarnation_(static_cast<std::uint32_t>(number_of(secret, Use::incarnation))),
+      sequence_(static_cast<std::uint32_t>(number_of(secret, Use::sequence))),
       own_port_(own_port),
       tag_size_(size_of_tag(options_)),
       body_(body_of(options_.realm, options_.name, profile_of(options_)).value()),
@@ -122,9 +132,10 @@ BeaconPath* Node::link_of(const Arrival& arrival) {
 // What is due.
 
 // A process that was stopped, or a machine that slept, heard nobody: nobody is given up for that before he was asked.
-void Node::note_time(Time now) {
-  const Duration gap = now - std::exchange(last_now_, std::max(last_now_, now));
-  if (gap < options_.interval + options_.interval / 2 + Duration(500ms)) return;
+Time Node::note_time(Time now) {
+  now = std::max(now, last_now_);
+  const Duration gap = now - std::exchange(last_now_, now);
+  if (gap < options_.interval + options_.interval / 2 + Duration(500ms)) return now;
   for (auto& [id, record] : peers_.records()) {
     const Duration grace = std::max<Duration>(1s, record.lifetime / 2);
     record.expires = std::max(record.expires, now + grace);
@@ -133,6 +144,7 @@ void Node::note_time(Time now) {
   }
   for (Seed& seed : seeds_) seed.due = now;
   announce_soon(3, now);
+  return now;
 }
 
 void Node::announce_soon(unsigned times, Time now) {
@@ -141,7 +153,7 @@ void Node::announce_soon(unsigned times, Time now) {
 }
 
 void Node::advance(Time now) {
-  note_time(now);
+  now = note_time(now);
   if (is_leaving()) {
     if (leaves_left_ > 0 && leave_at_ <= now) say_farewell(now);
     return;
@@ -164,7 +176,7 @@ void Node::look_at(Record& record, Time now) {
   if (record.asked == 0 && now < record.heard + record.lifetime / 2) {
     return peers_.schedule(record, record.heard + record.lifetime / 2 + Duration(rng_.below(50'000'000)));
   }
-  constexpr unsigned most_asked = 3;
+  constexpr unsigned most_asked = 5;
   if (record.asked < most_asked) {
     const Route& route = record.best_source(options_.port, record.asked++).route;
     ask(route, seed_at(route.peer) != nullptr ? flag_hints : 0, question_size, now);

@@ -1,6 +1,6 @@
 // One beacon without sockets, clock or threads: datagrams in, datagrams out, news, and when it wants to be called again.
 //
-//   Node node(options, port, now);
+//   Node node(options, secret, port, now);
 //   node.set_links(links, now);                       // groups by interfaces
 //   node.input({bytes, route, to_group}, now);        // what came
 //   node.advance(now);                                // what is due
@@ -49,6 +49,8 @@ struct Departure {
   BeaconPath* path;  // null: to a peer
 };
 
+inline constexpr std::uint8_t questions_each = 3;  // to somebody unknown, as long as there is no answer
+
 // A group on an interface.
 struct Link {
   IpAddress group;
@@ -59,8 +61,8 @@ struct Link {
 
 class Node {
  public:
-  // Good options (check_options), with an id, a seed and ports. `own_port` is where this beacon alone is reached.
-  Node(BeaconOptions options, std::uint16_t own_port, Time now);
+  // Good options (check_options). `own_port` is where this beacon alone is reached. All that is random comes from the secret.
+  Node(BeaconOptions options, const HashKey& secret, std::uint16_t own_port, Time now);
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -70,6 +72,8 @@ class Node {
   void advance(Time now);
   std::optional<Departure> output(Time now);
   void sent(const Departure& departure, int error);
+  // The network told, by ICMP, that what was sent to this address does not arrive.
+  void failed(const Address& peer, int error);
   [[nodiscard]] Time next_wakeup(Time now) const;
 
   Result<void> update(const Profile& profile, Time now);
@@ -82,6 +86,7 @@ class Node {
   [[nodiscard]] std::vector<BeaconPath> paths(Time now) const;
   [[nodiscard]] const DropCounts& drops() const { return drops_; }
   [[nodiscard]] const BeaconOptions& options() const { return options_; }
+  [[nodiscard]] std::uint64_t id() const { return id_; }
 
  private:
   struct Seed {
@@ -129,7 +134,7 @@ class Node {
   void say_farewell(Time now);
   void look_at(Record& record, Time now);
   void announce_soon(unsigned times, Time now);
-  void note_time(Time now);
+  Time note_time(Time now);
 
   BeaconOptions options_;
   Rng rng_;

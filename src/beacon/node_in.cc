@@ -18,7 +18,7 @@ Duration lifetime_of(const Header& header) { return std::clamp<Duration>(std::ch
 }  // namespace
 
 void Node::input(const Arrival& arrival, Time now) {
-  note_time(now);
+  now = note_time(now);
   const auto message = parse_message(arrival.data);
   if (!message) return drops_.add(message.error());
   if (const auto reason = refuses(*message)) return drops_.add(*reason);
@@ -29,7 +29,10 @@ void Node::input(const Arrival& arrival, Time now) {
   }
   if (is_leaving()) return;
   if (BeaconPath* link = link_of(arrival)) ++link->heard;
-  if (Seed* seed = seed_at(arrival.route.peer)) ++seed->path.heard;
+  if (Seed* seed = seed_at(arrival.route.peer)) {
+    ++seed->path.heard;
+    seed->path.error = 0;
+  }
   switch (header.type) {
     case Type::announcement:
       return announced(*message, arrival, now);
@@ -122,7 +125,7 @@ Record* Node::admit(const Message& message, const Arrival& arrival, Time now) {
     Route own = back(arrival);
     own.peer.port = header.port;
     own.door = Door::own;
-    candidates_.add({.id = header.id, .incarnation = header.incarnation, .route = own, .due = now, .left = 3});
+    candidates_.add({.id = header.id, .incarnation = header.incarnation, .route = own, .due = now, .left = questions_each});
   }
   return here;
 }
@@ -164,7 +167,8 @@ void Node::consider(const Message& message, const Arrival& arrival, Time now) {
                    .route = back(arrival),
                    .group_interface = arrival.to_group ? arrival.route.interface : 0,
                    .heard_size = arrival.data.size(),
-                   .due = arrival.to_group ? now + spread() : now});
+                   .due = arrival.to_group ? now + spread() : now,
+                   .left = questions_each});
 }
 
 void Node::left(const Message& message, const Arrival& arrival, Time now) {
@@ -218,7 +222,7 @@ void Node::hinted(const Message& message, const Arrival& arrival, Time now) {
                      .incarnation = hint->incarnation,
                      .route = {hint->address, IpAddress::any(ip.family), 0, Door::own},
                      .due = now + spread(),
-                     .left = 3});
+                     .left = questions_each});
   }
 }
 

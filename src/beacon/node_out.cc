@@ -29,8 +29,13 @@ std::optional<Departure> Node::output(Time now) {
 void Node::sent(const Departure& departure, int error) {
   if (error != 0) drops_.add(Drop::send_failed);
   if (departure.path == nullptr) return;
-  departure.path->error = error;
   if (error == 0) ++departure.path->sent;
+  // That it went out is no proof that a seed is reached, of which the network may have told otherwise.
+  if (error != 0 || departure.path->kind == PathKind::multicast) departure.path->error = error;
+}
+
+void Node::failed(const Address& peer, int error) {
+  if (Seed* seed = seed_at(peer)) seed->path.error = error;
 }
 
 // To the groups, and by unicast to peers that were not heard by multicast, where they have to know at once.
@@ -87,6 +92,14 @@ void Node::answer(const Message& message, const Arrival& arrival, bool is_known,
   if (!is_known && message.header.echo == 0 && wants_more) {
     job.header.nonce = cookies_.make(arrival.route.peer, now);
     job.least = (arrival.data.size() + amplification - 1) / amplification;
+    // His answer may be lost: then he is asked once more, where that is within bounds.
+    if (message.header.type == Type::announcement && 2 * announcement_size() <= amplification * arrival.data.size()) {
+      candidates_.add({.id = message.header.id,
+                       .incarnation = message.header.incarnation,
+                       .route = job.route,
+                       .heard_size = arrival.data.size(),
+                       .due = now + Candidates::patience});
+    }
   }
   push(std::move(job));
 }
@@ -97,9 +110,9 @@ bool Node::ask(const Candidate& candidate, Time now) {
     ask(candidate.route, 0, question_size, now);
     return true;
   }
-  // His answer is about as long as what he said. So the question need not be padded, but it must not be long.
+  // His answer is about as long as what he said. So the question need not be padded, but it must be short, as it may be put again.
   const std::size_t least = (candidate.heard_size + amplification - 1) / amplification;
-  const bool is_short = !is_observer() && announcement_size() <= amplification * candidate.heard_size;
+  const bool is_short = !is_observer() && questions_each * announcement_size() <= amplification * candidate.heard_size;
   Job job{.header = header(is_short ? Type::announcement : Type::query), .route = candidate.route, .least = least};
   job.header.nonce = cookies_.make(candidate.route.peer, now);
   push(std::move(job));
