@@ -49,7 +49,7 @@ using Authenticator = std::function<BeaconTag(std::span<const std::byte> message
 // What others are told. Texts are UTF-8 without control characters, values of metadata any UTF-8. All of it has to fit in one datagram of 1200 bytes.
 struct Profile {
   std::vector<std::string> roles;                             // up to 16, of up to 32 bytes each
-  std::vector<Address> addresses;                             // up to 16, where it can be reached; 0.0.0.0 or :: stand for the one it is heard from
+  std::vector<Address> addresses;                             // up to 16, where it can be reached; 0.0.0.0 and :: are where it is heard from
   std::vector<std::pair<std::string, std::string>> metadata;  // up to 32, in this order; keys differ, of 1 to 64 bytes; values of up to 512
 
   friend bool operator==(const Profile&, const Profile&) = default;
@@ -146,6 +146,9 @@ class Beacon {
   Result<void> update(Profile profile);
   // Says goodbye three times, within 100 ms.
   Result<void> leave();
+
+  // A descriptor that poll(2) finds readable when next() would not wait, once started. Its bytes are not for reading.
+  [[nodiscard]] int fd() const;
 
   [[nodiscard]] std::vector<Peer> peers() const;
   [[nodiscard]] std::vector<BeaconPath> paths() const;

@@ -49,6 +49,7 @@ Result<PeerEvent> Beacon::next(Deadline deadline) { return state_->next(deadline
 Result<void> Beacon::update(Profile profile) { return state_->update(profile); }
 Result<void> Beacon::leave() { return state_->leave(); }
 
+int Beacon::fd() const { return state_->fd(); }
 std::vector<Peer> Beacon::peers() const { return state_->peers(); }
 std::vector<BeaconPath> Beacon::paths() const { return state_->paths(); }
 std::vector<Count> Beacon::drops() const { return state_->drops(); }

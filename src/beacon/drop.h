@@ -13,6 +13,7 @@ namespace gannet::beacon {
 #define GANNET_BEACON_DROPS(X)                                                                             \
   /* datagrams */                                                                                          \
   X(malformed, "not a beacon's datagram, or one that contradicts itself")                                  \
+  X(source_invalid, "from an address that nobody can be asked at")                                         \
   X(version_unknown, "of a version that this beacon does not speak")                                       \
   X(other_realm, "of another realm")                                                                       \
   X(tag_missing, "without a tag, where a key is required")                                                 \

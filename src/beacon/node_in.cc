@@ -19,6 +19,8 @@ Duration lifetime_of(const Header& header) { return std::clamp<Duration>(std::ch
 
 void Node::input(const Arrival& arrival, Time now) {
   now = note_time(now);
+  const Address& source = arrival.route.peer;
+  if (source.port == 0 || source.ip.is_any() || source.ip.is_multicast() || source.ip.is_limited_broadcast()) return drops_.add(Drop::source_invalid);
   const auto message = parse_message(arrival.data);
   if (!message) return drops_.add(message.error());
   if (const auto reason = refuses(*message)) return drops_.add(*reason);
@@ -29,7 +31,7 @@ void Node::input(const Arrival& arrival, Time now) {
   }
   if (is_leaving()) return;
   if (BeaconPath* link = link_of(arrival)) ++link->heard;
-  if (Seed* seed = seed_at(arrival.route.peer)) {
+  if (Seed* seed = seed_at(source)) {
     ++seed->path.heard;
     seed->path.error = 0;
   }
@@ -132,7 +134,11 @@ Record* Node::admit(const Message& message, const Arrival& arrival, Time now) {
 
 // It has answered at this address.
 void Node::verified(Record& record, const Arrival& arrival, Time now) {
+  const bool had_ipv4 = record.best_ipv4(options_.port) != nullptr;
   record.add_source(back(arrival), now);
+  // What it announced as 0.0.0.0 has a meaning now.
+  if (!had_ipv4 && arrival.route.peer.ip.is_ipv4() && std::ranges::any_of(record.profile.addresses, &IpAddress::is_any, &Address::ip))
+    peers_.changed(record);
   const auto candidate = candidates_.take(record.id, arrival.route.peer);
   if (candidate && candidate->group_interface != 0) {
     record.note_path(PathKind::multicast, candidate->group_interface, arrival.route.peer, now);

@@ -38,14 +38,27 @@ bool Record::has_multicast(Time now) const {
   return std::ranges::any_of(paths, [&](const PathNote& path) { return path.kind == PathKind::multicast && path.heard + lifetime > now; });
 }
 
+namespace {
+
+// The better to reach it alone comes first.
+auto rank_of(const Source& source, std::uint16_t shared_port) {
+  const Address& address = source.route.peer;
+  return std::tuple(address.port == shared_port, address.ip.is_loopback(), !address.ip.is_ipv4(), -source.heard.time_since_epoch().count());
+}
+
+}  // namespace
+
 const Source& Record::best_source(std::uint16_t shared_port, unsigned turn) const {
   std::vector<const Source*> order;
   for (const Source& each : sources) order.push_back(&each);
-  const auto rank = [&](const Source* each) {
-    return std::tuple(each->route.peer.port == shared_port, each->route.peer.ip.is_loopback(), -each->heard.time_since_epoch().count());
-  };
-  std::ranges::sort(order, {}, rank);
+  std::ranges::sort(order, {}, [&](const Source* each) { return rank_of(*each, shared_port); });
   return *order[turn % order.size()];
+}
+
+const Source* Record::best_ipv4(std::uint16_t shared_port) const {
+  const Source& best = *std::ranges::min_element(
+      sources, {}, [&](const Source& each) { return std::tuple(!each.route.peer.ip.is_ipv4(), rank_of(each, shared_port)); });
+  return best.route.peer.ip.is_ipv4() ? &best : nullptr;
 }
 
 // All of them.
@@ -164,8 +177,10 @@ Peer Peers::describe(const Record& record, Time now) const {
             .age = now - record.heard,
             .lifetime = record.lifetime};
   const Route& route = record.best_source(shared_port_).route;
+  const Source* const ipv4 = record.best_ipv4(shared_port_);
+  std::erase_if(peer.profile.addresses, [&](const Address& address) { return address.ip == IpAddress::any(Family::ipv4) && ipv4 == nullptr; });
   for (Address& address : peer.profile.addresses) {
-    if (address.ip.is_any()) address.ip = route.peer.ip;
+    if (address.ip.is_any()) address.ip = address.ip.is_ipv4() ? ipv4->route.peer.ip : route.peer.ip;
     if (address.ip.is_link_local() && !address.ip.is_ipv4()) address.scope = route.interface;
   }
   for (const PathNote& path : record.paths) {

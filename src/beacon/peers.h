@@ -61,6 +61,8 @@ struct Record {
   [[nodiscard]] bool has_multicast(Time now) const;
   // Where to reach it alone: not at the port that it may share with others of its machine, where there is another; `turn` goes through them.
   [[nodiscard]] const Source& best_source(std::uint16_t shared_port, unsigned turn = 0) const;
+  // The same with an IPv4 address; null where there is none.
+  [[nodiscard]] const Source* best_ipv4(std::uint16_t shared_port) const;
 };
 
 class Peers {

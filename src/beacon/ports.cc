@@ -1,7 +1,9 @@
 #include "beacon/ports.h"
 
+#include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -34,6 +36,7 @@ struct Interface {
   std::uint32_t index = 0;
   std::string name;
   bool has_ipv4 = false, has_ipv6 = false;
+  IpAddress source{};  // its first IPv4 address
 };
 
 // Those of the kernel that are up and have an address. Whether they say that they can multicast is not asked: those of containers often do not, and
@@ -52,6 +55,8 @@ std::vector<Interface> kernel_interfaces() {
       if (index == 0) continue;  // it has just gone
       known = all.insert(all.end(), {.index = index, .name = each->ifa_name});
     }
+    if (family == AF_INET && !known->has_ipv4)
+      known->source = IpAddress::ipv4(ntohl(reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr.s_addr));
     // On the loopback interface IPv4 does for this machine's beacons; there is no route to IPv6 groups there.
     (family == AF_INET ? known->has_ipv4 : known->has_ipv6) |= family == AF_INET || (each->ifa_flags & IFF_LOOPBACK) == 0;
   }
@@ -108,6 +113,7 @@ Result<Ports> Ports::open(const BeaconOptions& options, Host* host) {
   ports.multicast_ = options.multicast;
   if (host != nullptr) {
     ports.host_interface_ = host->interface();
+    ports.host_address_ = host->address();
     const auto is_ipv6 = [](const auto& ip) { return !ip.is_ipv4(); };
     if (std::ranges::any_of(options.groups, is_ipv6) || std::ranges::any_of(options.seeds, is_ipv6, &Address::ip)) {
       return Error{EAFNOSUPPORT, "a host of ours speaks IPv4: give the beacon IPv4 groups and seeds"};
@@ -140,7 +146,7 @@ Result<Ports> Ports::open(const BeaconOptions& options, Host* host) {
 Result<std::vector<Link>> Ports::join() {
   std::vector<Interface> interfaces;
   if (host_interface_ != 0) {
-    interfaces.push_back({.index = host_interface_, .name = "host", .has_ipv4 = true});
+    interfaces.push_back({.index = host_interface_, .name = "host", .has_ipv4 = true, .source = host_address_});
   } else if (multicast_) {
     interfaces = kernel_interfaces();
     for (const std::string& name : wanted_) {
@@ -156,8 +162,9 @@ Result<std::vector<Link>> Ports::join() {
       if (port.group.is_any() || !(port.group.is_ipv4() ? interface.has_ipv4 : interface.has_ipv6)) continue;
       auto known =
           std::ranges::find_if(joined_, [&](const Joined& each) { return each.link.group == port.group && each.link.interface == interface.index; });
-      if (known == joined_.end()) known = joined_.insert(known, {{port.group, interface.index, interface.name, EAGAIN}, true});
+      if (known == joined_.end()) known = joined_.insert(known, {{port.group, interface.index, interface.name, EAGAIN}, {}, true});
       known->is_current = true;
+      known->source = port.group.is_ipv4() ? interface.source : IpAddress::any(port.family);
       if (known->link.error == 0) continue;
       const auto done = port.socket.join(port.group, interface.index);
       known->link.error = done || done.error().code == EADDRINUSE ? 0 : done.error().code;
@@ -180,7 +187,6 @@ void Ports::receive(const std::function<void(const Arrival&)>& take) {
     const auto batch = port.socket.receive_borrowed(64, Deadline::now());
     if (!batch) continue;
     for (const Datagram& datagram : *batch) {
-      if (datagram.peer.port == 0) continue;  // it expects no answer (RFC 768), so it cannot be asked
       take({.data = datagram.data,
             .route = {datagram.peer, datagram.local.ip, datagram.interface, port.door},
             .to_group = datagram.local.ip.is_multicast()});
@@ -199,7 +205,13 @@ int Ports::send(const Departure& departure) {
   const Route& route = departure.route;
   for (Port& port : ports_) {
     if (port.family != route.peer.ip.family || port.door != route.door || !port.group.is_any()) continue;
-    const Outgoing out{.data = departure.data, .to = route.peer, .source = route.local, .interface = route.interface};
+    Outgoing out{.data = departure.data, .to = route.peer, .source = {route.local}, .interface = route.interface};
+    if (route.peer.ip.is_multicast()) {
+      // The kernel would choose an address of another interface for what leaves by lo, or none.
+      const auto link = std::ranges::find_if(
+          joined_, [&](const Joined& each) { return each.link.group == route.peer.ip && each.link.interface == route.interface; });
+      if (link != joined_.end()) out.source.ip = link->source;
+    }
     const auto sent = port.socket.send(out, Deadline::now());
     return sent ? 0 : sent.error().code;
   }

@@ -48,6 +48,7 @@ class Ports {
   };
   struct Joined {
     Link link;
+    IpAddress source;  // of what is sent there; any: the system chooses
     bool is_current;
   };
 
@@ -61,6 +62,7 @@ class Ports {
   std::vector<std::string> wanted_;  // interfaces; empty: all
   std::uint16_t own_port_ = 0;
   std::uint32_t host_interface_ = 0;  // of a host of ours; 0: the kernel's are asked
+  IpAddress host_address_{};
   bool multicast_ = true;
 };
 

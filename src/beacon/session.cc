@@ -34,7 +34,8 @@ Result<std::unique_ptr<Beacon::State>> Beacon::State::open(BeaconOptions options
   if (!ports) return ports.error();
   std::unique_ptr<State> state(new State(std::move(*ports), host));
   state->bell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!state->bell_) return Error{errno, nullptr};
+  state->news_bell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!state->bell_ || !state->news_bell_) return Error{errno, nullptr};
   const auto links = state->ports_.join();
   if (!links) return links.error();
   state->node_ = std::make_unique<beacon::Node>(std::move(options), secret, state->ports_.own_port(), now());
@@ -73,7 +74,7 @@ Result<void> Beacon::State::start() {
 void Beacon::State::run() {
   std::unique_lock lock(mutex_);
   while (!is_ending_ && !node_->has_left()) turn(lock, Clock::time_point::max());
-  changed_.notify_all();
+  tell();
 }
 
 Result<PeerEvent> Beacon::State::next(Deadline deadline) {
@@ -81,7 +82,11 @@ Result<PeerEvent> Beacon::State::next(Deadline deadline) {
   for (bool is_first = true;; is_first = false) {
     // Whoever calls it for each of many events calls it often enough for the beacon to live.
     if (is_first && !is_running_) turn(lock, at_once);
-    if (auto event = node_->take_news(now())) return *std::move(event);
+    if (auto event = node_->take_news(now())) {
+      eventfd_t rings;
+      if (!node_->has_news() && !node_->has_left()) (void)::eventfd_read(news_bell_.get(), &rings);
+      return *std::move(event);
+    }
     if (node_->has_left()) return Error{ESHUTDOWN, "the beacon has left"};
     if (!is_first && (deadline.is_now() || (!deadline.is_forever() && Clock::now() >= deadline.at()))) break;
     if (!is_running_) {
@@ -116,14 +121,14 @@ Result<void> Beacon::State::leave() {
       turn(lock, end);
     }
   }
-  changed_.notify_all();
+  tell();
   return {};
 }
 
 void Beacon::State::turn(std::unique_lock<std::mutex>& lock, Clock::time_point deadline) {
   work();
   if (node_->has_news() || node_->has_left()) {
-    changed_.notify_all();
+    tell();
     if (!is_running_ || node_->has_left()) return;
   }
   const Time wakeup = node_->next_wakeup(now());
@@ -183,6 +188,11 @@ std::vector<Count> Beacon::State::drops() const {
 std::uint64_t Beacon::State::id() const {
   const std::scoped_lock lock(mutex_);
   return node_->id();
+}
+
+void Beacon::State::tell() {
+  changed_.notify_all();
+  (void)::eventfd_write(news_bell_.get(), 1);
 }
 
 void Beacon::State::wake() { (void)::eventfd_write(bell_.get(), 1); }

@@ -27,6 +27,7 @@ struct Beacon::State {
   Result<void> update(const Profile& profile);
   Result<void> leave();
 
+  [[nodiscard]] int fd() const { return news_bell_.get(); }
   [[nodiscard]] std::vector<Peer> peers() const;
   [[nodiscard]] std::vector<BeaconPath> paths() const;
   [[nodiscard]] std::vector<Count> drops() const;
@@ -39,13 +40,15 @@ struct Beacon::State {
   void work();
   void sleep(Clock::time_point until);
   void wake();
+  void tell();
   void run();
 
   mutable std::mutex mutex_;
   std::unique_ptr<beacon::Node> node_;
   beacon::Ports ports_;
   Host* host_;
-  Fd bell_;  // an eventfd: what another thread asks for is to be done at once
+  Fd bell_;       // an eventfd: what another thread asks for is to be done at once
+  Fd news_bell_;  // readable while there is news, or nothing more to come
   Time next_scan_{};
   std::thread thread_;
   std::condition_variable changed_;  // there is news, or it has left
