@@ -116,7 +116,7 @@ endfunction()
 # library with it, shows none of their names, and is never instrumented. Its own calls of what it stands in front of go to the C library (--wrap).
 # The rooms so compiled are gannet_plain, for programs that are entered, too.
 function(gannet_preload name)
-  foreach(room base wire link stack engine socket hub)
+  foreach(room base beacon wire link stack engine socket hub)
     file(GLOB here CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${room}/*.cc)
     list(FILTER here EXCLUDE REGEX "_test\\.cc$")
     set_source_files_properties(${here} PROPERTIES UNITY_GROUP ${room})

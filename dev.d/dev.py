@@ -20,7 +20,7 @@ def demo(options):
 def bench(options):
     json = ["--json"] if options.json else []
     with stdout_to_stderr() if json else nullcontext():
-        need("bench", *(["netns"] if options.what == "tcp" else []))
+        need("bench", *(["netns"] if options.what == "tcp" else []), *(["cli"] if options.what == "dtls" else []))
         build.build("release")
     script = "bench/run.py" if options.what == "memory" else f"bench/{options.what}/run.py"
     if (ROOT / script).exists():  # knows which programs to run, how, and what to compare
@@ -91,9 +91,9 @@ def parser():
 
     add("netns", "a shell, or a command, in a network namespace of its own", netns, usage="./dev netns [COMMAND ...]")
     measure = add("bench", "build release and measure: instructions and nanoseconds per datagram; `bench run`: programs under `gannet run`, beside the kernel; "
-                  "`bench sensors`: 10,000 of them and a collector, likewise; `bench tcp`: TCP and UDP over the same wire with loss", bench)
-    measure.add_argument("what", nargs="?", choices=["memory", "run", "sensors", "tcp"], default="memory",
-                         help="memory: frames in memory (default); run, sensors: whole programs; tcp: the kernel's TCP, as root")
+                  "`bench sensors`: 10,000 of them and a collector, likewise; `bench dtls`: records, handshakes and peers beside openssl speed; `bench tcp`: TCP and UDP over the same wire with loss", bench)
+    measure.add_argument("what", nargs="?", choices=["memory", "run", "sensors", "dtls", "tcp"], default="memory",
+                         help="memory: frames in memory (default); run, sensors: whole programs; dtls: sealed datagrams in memory; tcp: the kernel's TCP, as root")
     measure.add_argument("--json", action="store_true")
     add("ci", "what must hold before anything lands: test, then check", ci)
     add("format", "put all sources into the house format", format_sources)

@@ -34,6 +34,7 @@
 #include <string_view>
 #include <vector>
 
+#include <gannet/beacon.h>
 #include <gannet/host.h>
 #include <gannet/socket.h>
 
@@ -161,7 +162,7 @@ class DtlsSocket : public Socket {
   dtls::Provider* dtls_;  // the Socket's own
 };
 
-// HMAC-SHA256 under a key (RFC 2104): for what takes a function to authenticate by. The key is copied.
-std::function<std::array<std::byte, 32>(std::span<const std::byte>)> hmac_sha256(std::span<const std::byte> key);
+// HMAC-SHA256 under a key (RFC 2104), for BeaconOptions::authenticator. The key is copied.
+Authenticator hmac_sha256(std::span<const std::byte> key);
 
 }  // namespace gannet

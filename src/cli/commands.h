@@ -13,5 +13,6 @@ void add_explain(CommandLine& line);
 void add_run(CommandLine& line);
 void add_stat(CommandLine& line);
 void add_hub(CommandLine& line);
+void add_peers(CommandLine& line);
 
 }  // namespace gannet::cli

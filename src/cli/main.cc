@@ -28,6 +28,7 @@ Status run(int argc, char** argv) {
   add_run(line);
   add_stat(line);
   add_hub(line);
+  add_peers(line);
   const Settings& settings = line.settings();
   try {
     line.parse(argc, argv);

@@ -40,6 +40,8 @@ class Place {
   [[nodiscard]] bool is_ours() const { return host_.has_value(); }
   [[nodiscard]] bool is_memory() const { return settings_.via == "memory"; }
 
+  // The host of ours; null with the kernel.
+  [[nodiscard]] Host* host() { return host_ ? &*host_ : nullptr; }
   // A socket with what the settings say of it: TOS, TTL, broadcast, buffer, groups.
   Socket socket(Family family);
   // With the sentence that the errno deserves; a missing privilege is Status::permission.

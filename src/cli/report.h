@@ -10,6 +10,10 @@
 //   omitted    interfaces, addresses, routes
 //   hub        process, sockets, programs, datagrams_in, datagrams_out, rounds, sleeps
 //   stat       hub {}, omitted {interfaces, addresses, routes}, sockets [], links [], groups [], counters {}, drops {}
+//   peer       change (present, joined, changed, left, expired), id, incarnation, name, roles [], addresses [], metadata {}, name_conflict,
+//   authenticated,
+//              paths [{kind, interface, source, age_ms}], age_ms, lifetime_ms
+//   paths      paths [{kind, address, interface, sent, heard, peers, error}], drops {}, advice (null where all is well)
 //   program    sent, duplicated, delivered, left, to_groups, on_their_way, received, losses [{way, place, reason, datagrams}], captured, missed
 //   summary    datagrams_out, bytes_out, datagrams_in, bytes_in, replies, lost, errors, rtt_us {min p50 p90 p99 max} or null, drops {}, counters {}
 // Threads: any; each line is written whole.
@@ -25,6 +29,7 @@
 #include <vector>
 
 #include <gannet/dtls.h>
+#include <gannet/beacon.h>
 #include <gannet/host.h>
 #include <gannet/socket.h>
 
@@ -86,6 +91,10 @@ class Report {
   void omitted(const hub::Status& status);
   void listing(const hub::Listing& listing);
   void clear();  // the terminal
+  void peers(const std::vector<Peer>& peers, const std::vector<BeaconPath>& paths);
+  void peer_event(const PeerEvent& event, const std::vector<BeaconPath>& paths);
+  // By what they were heard, what was dropped, and what to do where multicast seems blocked.
+  void beacon_paths(const std::vector<BeaconPath>& paths, const std::vector<Count>& drops, std::string_view advice);
   // What a program sent and received, and where each lost datagram died.
   void program(const hub::ProgramReport& report);
 

@@ -149,11 +149,11 @@ Result<std::string> DtlsIdentity::key_pem() const {
   return good ? text_in(memory.get()) : Result<std::string>(dtls::openssl_failure(ENOTSUP, "the key cannot be written"));
 }
 
-std::function<std::array<std::byte, 32>(std::span<const std::byte>)> hmac_sha256(std::span<const std::byte> key) {
-  return [key = std::vector(key.begin(), key.end())](std::span<const std::byte> bytes) {
-    std::array<std::byte, 32> tag{};
-    HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-         reinterpret_cast<unsigned char*>(tag.data()), nullptr);
+Authenticator hmac_sha256(std::span<const std::byte> key) {
+  return [key = std::vector(key.begin(), key.end())](std::span<const std::byte> message) {
+    BeaconTag tag{.bytes = {}, .size = 32};
+    HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+         reinterpret_cast<unsigned char*>(tag.bytes.data()), nullptr);
     return tag;
   };
 }

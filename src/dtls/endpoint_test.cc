@@ -583,8 +583,9 @@ TEST(Identity, IsKeptAndRead) {
 // RFC 4231, case 2.
 TEST(Hmac, KnownAnswer) {
   const auto tag = hmac_sha256(bytes_of("Jefe"))(bytes_of("what do ya want for nothing?"));
-  EXPECT_EQ(tag[0], std::byte{0x5b});
-  EXPECT_EQ(tag[31], std::byte{0x43});
+  EXPECT_EQ(tag.size, 32);
+  EXPECT_EQ(tag.bytes[0], std::byte{0x5b});
+  EXPECT_EQ(tag.bytes[31], std::byte{0x43});
 }
 
 }  // namespace
