@@ -32,7 +32,7 @@ namespace gannet::tests {
 namespace {
 
 using namespace std::chrono_literals;
-using rtp::Bytes, rtp::Packet, rtp::Time;
+using rtp::Bytes, rtp::Time;
 using Octets = std::vector<std::byte>;
 
 Octets octets(std::initializer_list<unsigned> values) {
