@@ -149,7 +149,7 @@ class Streaming(Receiver):
     def test_opus(self):
         for sender in "ffmpeg", "gstreamer":
             with self.subTest(sender=sender):
-                self.receive("opus")
+                self.receive("opus", "--output", "got.opus")
                 if sender == "ffmpeg":
                     self.stream("-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", 2, "-c:a", "libopus", "-frame_duration", 20)
                 else:
@@ -157,6 +157,13 @@ class Streaming(Receiver):
                 report = self.report()
                 self.assertIn(report["packets of Opus"], (100, 101))
                 self.assertEqual((report["frames"], report["gaps"], report["packets unusable"]), (report["packets of Opus"], 0, 0))
+                self.decoded_opus()
+
+    def decoded_opus(self):
+        """FFmpeg takes the file, and hears the tone in it."""
+        self.ffmpeg("-i", "got.opus", "-f", "s16le", "-ac", 1, "-ar", 16000, "got.raw")
+        self.assertAlmostEqual((self.folder / "got.raw").stat().st_size / 32000, 2, delta=0.05)
+        self.assertGreater(self.tone("got.raw", 16000), 0.99)
 
     def test_opus_with_loss(self):
         self.receive("opus", inside=["--loss", "20%", "--seed", "3"])
