@@ -12,7 +12,7 @@
 #include <gannet/host.h>
 #include <gannet/socket.h>
 
-#include "../../examples/ingest.h"
+#include "../../examples/ogg.h"
 #include "../../examples/rtp_session.h"
 #include "../../examples/sip_call.h"
 #include "../../examples/voip_leg.h"
