@@ -93,7 +93,8 @@ struct OpusLength {
 };
 // Of a packet, by its first byte, and where that says so its second. Nothing where it breaks the rules of RFC 6716 3.4 that can be seen from them.
 inline std::optional<OpusLength> opus_length(std::span<const std::byte> packet) {
-  if (packet.empty()) return {};
+  constexpr std::size_t most_frames = 48, largest_frame = 1275;  // [R2, R5]; nobody pads beyond that
+  if (packet.empty() || packet.size() > most_frames * (largest_frame + 2)) return {};
   const auto toc = std::to_integer<unsigned>(packet[0]), config = toc >> 3;
   constexpr unsigned silk[] = {480, 960, 1920, 2880}, hybrid[] = {480, 960};
   const unsigned frame = config < 12 ? silk[config & 3] : config < 16 ? hybrid[config & 1] : 120u << (config & 3);

@@ -4,7 +4,7 @@
 //   rtp_receiver ADDRESS:PORT h264|opus|pcmu|pcma|l16/RATE/CHANNELS [--budget MS] [--rate HERTZ] [--window MS] [--output FILE]
 //
 // What is missing is waited for --budget (100 ms), and then concealed or reported; what is in order does not wait. Sound comes in windows of --window
-// (20 ms) at --rate (16000 Hz). --output has what the consumer gets: Annex B, or 16 bit samples of this machine's byte order; of Opus nothing.
+// (20 ms) at --rate (16000 Hz). --output has what the consumer gets: Annex B, or 16 bit samples of this machine's byte order, or Opus in Ogg.
 // Control (RTCP) is on the port after it: reports go out every 2.5 to 7.5 s, and BYE. It ends 2 s after the last packet, and the budget, with a
 // report of its own.
 #include <fstream>
@@ -14,7 +14,7 @@
 
 #include <gannet/socket.h>
 
-#include "ingest.h"
+#include "ogg.h"
 #include "rtp_session.h"
 
 using gannet::Address, gannet::Socket;
@@ -31,6 +31,7 @@ struct Plan {
 struct Taken {
   std::uint64_t windows = 0, concealed_windows = 0, packets = 0, frames = 0, gaps = 0;
   std::ofstream file;
+  OpusFile opus;
 
   Consumer consumer() {
     return {.picture = [this](const h264::AccessUnit& unit) { write(unit.bytes); },
@@ -39,11 +40,7 @@ struct Taken {
                   ++windows, concealed_windows += window.concealed > 0 ? 1 : 0;
                   write(std::as_bytes(window.samples));
                 },
-            .opus =
-                [this](const OpusPacket& packet) {
-                  ++(packet.is_lost ? gaps : packets);
-                  frames += packet.frames;
-                }};
+            .opus = [this](const OpusPacket& packet) { ++(packet.is_lost ? gaps : packets), frames += packet.frames, write(opus.append(packet)); }};
   }
   void write(rtp::Bytes bytes) {
     if (!file.is_open()) return;

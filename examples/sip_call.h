@@ -79,7 +79,7 @@ class Call {
     std::string head = "SIP/2.0 " + std::string(status) + "\r\n";
     for (const auto& [name, value] : to.headers) {
       if (same_word(name, "Via") || same_word(name, "From") || same_word(name, "Call-ID") || same_word(name, "CSeq"))
-        head += name + ": " + value + "\r\n";
+        head.append(name).append(": ").append(value).append("\r\n");
       if (same_word(name, "To")) head += "To: " + value + (to.parameter("To", "tag").empty() ? ";tag=" + tag_ : "") + "\r\n";
     }
     return emit(own_, head + "Allow: INVITE, ACK, BYE, OPTIONS\r\n", body);

@@ -62,7 +62,8 @@ void talk(Socket signals, Socket sound, const Plan& plan) {
       over = plan.calls ? now : now + linger;  // our 200 to the BYE may be lost: then it comes again
       std::ostringstream report;
       if (leg) leg->print(report);
-      report << "SIP: " << call.again << " messages again, " << call.unreadable << " unreadable, " << call.strangers << " of strangers" << std::endl;
+      report << "SIP: " << call.again << " messages again, " << call.unreadable << " unreadable, " << call.strangers << " of strangers\n";
+      std::cout << report.str() << std::flush;
     }
     for (next += tick; Clock::now() < next;) {
       const auto packet = sound.receive(buffer, next);

@@ -12,7 +12,7 @@
 #include <gannet/host.h>
 #include <gannet/socket.h>
 
-#include "../../examples/ingest.h"
+#include "../../examples/ogg.h"
 #include "../../examples/rtp_session.h"
 #include "../../examples/sip_call.h"
 #include "../../examples/voip_leg.h"
@@ -32,7 +32,7 @@ namespace gannet::tests {
 namespace {
 
 using namespace std::chrono_literals;
-using rtp::Bytes, rtp::Packet, rtp::Time;
+using rtp::Bytes, rtp::Time;
 using Octets = std::vector<std::byte>;
 
 Octets octets(std::initializer_list<unsigned> values) {

@@ -8,7 +8,7 @@
 
 #include <gannet/socket.h>
 
-#include "../../examples/ingest.h"
+#include "../../examples/ogg.h"
 #include "../../examples/rtp_session.h"
 #include "../../examples/sip_call.h"
 
@@ -33,8 +33,10 @@ class Heard {
                      },
                  .sound = [](const audio::Window& window) { EXPECT(window.samples.size() == 320 && window.concealed <= 320); },
                  .opus =
-                     [](const OpusPacket& packet) {
+                     [this](const OpusPacket& packet) {
                        EXPECT(packet.is_lost ? packet.samples <= 48'000 : packet.samples >= 120 && packet.samples <= 5760);
+                       const auto pages = file_.append(packet);
+                       EXPECT(packet.is_lost ? pages.empty() : pages.size() >= 28 + packet.bytes.size());
                      }}) {}
   void take(rtp::Session& session, rtp::Time now) {
     while (const auto next = session.pop(now)) {
@@ -53,6 +55,7 @@ class Heard {
   void finish() { ingest_.finish(); }
 
  private:
+  OpusFile file_;
   Ingest ingest_;
   std::optional<std::int64_t> last_;
   std::uint64_t sources_ = 0;
