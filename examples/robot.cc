@@ -85,6 +85,9 @@ void drive(Socket socket, const Address& local, std::ostream& output) {
     for (auto heard = socket.receive(buffer, deadline); heard; heard = socket.receive(buffer, gannet::Deadline::now())) {
       if (heard->length != Command::size) continue;
       const Command command = Command::parse(heard->data.first<Command::size>());
+      const Clock::time_point now = Clock::now(), made{Clock::duration(command.made)};
+      // A command from the future is as little to be believed as an old one, and an old one that is said again makes nobody the master.
+      if (command.made < 0 || made > now + 1ms || (report.heard == 0 && now - made > in_force)) continue;
       if (report.heard++ == 0) {
         socket.connect(heard->peer).value();  // one master is enough; whoever else sends is not heard
       } else if (static_cast<std::int32_t>(command.number - newest.number) <= 0) {
@@ -98,14 +101,13 @@ void drive(Socket socket, const Address& local, std::ostream& output) {
   while (report.heard == 0) hear(gannet::Deadline::forever());
   for (Clock::time_point next = Clock::now();; next += tick) {
     while (Clock::now() < next) hear(next);
-    // A command from the future is as little to be believed as an old one.
     const Clock::duration age = Clock::now().time_since_epoch() - Clock::duration(newest.made);
-    const bool obeys = age >= -1ms && age < in_force;
+    const bool obeys = age < in_force;
     report.stops += moves && !obeys ? 1 : 0;
     moves = obeys;
     if (obeys) report.ages.push_back(std::chrono::duration_cast<std::chrono::microseconds>(age).count());
     if (!obeys) ++report.standing;
-    if (report.ages.size() > 10'000'000 || age > silence || age < -silence) break;
+    if (report.ages.size() > 10'000'000 || age > silence) break;
   }
   report.ages.resize(at_newest[0]);
   report.standing = at_newest[1], report.stops = at_newest[2];

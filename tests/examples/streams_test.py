@@ -155,8 +155,14 @@ class Control(Uses):
         """Only who commanded first is heard, and only whole commands."""
         port, report = self.drive()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as master, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            lies = [-(1 << 63), (1 << 63) - 1, now + 3_600_000_000_000]  # when a command was made
+            for made in [*lies, 0, now - 1_000_000_000]:  # the last was said before, to another
+                stranger.sendto(struct.pack(">Iqi", 1, made, -100), (LOCALHOST, port))
             for number in range(20):
                 now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+                for made in lies:
+                    master.sendto(struct.pack(">Iqi", number + 1, made, -100), (LOCALHOST, port))
                 for junk in b"", b"x" * 15, b"x" * 17, b"x" * 1400:
                     master.sendto(junk, (LOCALHOST, port))
                 master.sendto(struct.pack(">Iqi", number, now, 100), (LOCALHOST, port))
