@@ -3,24 +3,26 @@
 //   auto identity = gannet::DtlsIdentity::self_signed("robot-7").value();
 //   auto socket = gannet::DtlsSocket::open(gannet::Socket::open().value(), {.identity = identity, .trust_anyone = true, .accept = true}).value();
 //   socket.bind("127.0.0.1:4433").value();
-//   while (auto datagram = socket.receive(buffer)) socket.send_to(datagram->data, datagram->peer).value();
+//   while (auto datagram = socket.receive(buffer)) static_cast<void>(socket.send_to(datagram->data, datagram->peer));
 //
 // A DtlsSocket is a Socket, over any other: the kernel's, or one of a Host. The calls are the same, and mean this:
 //   connect   shakes hands with a server, and returns when both have proved who they are. ETIMEDOUT, ECONNREFUSED, EACCES (who it is, is not whom
 //             DtlsOptions trusts), ECONNABORTED (the other side refuses us).
 //   send      to the connected peer; send_to to any peer with whom hands were shaken, whoever began. ENOTCONN: with none such; EMSGSIZE: more than
-//             max_payload(), which follows from DtlsOptions::mtu.
-//   receive   from all peers. A server does no more: hands are shaken inside. ECONNRESET, once: the connected peer has said farewell, or is silent.
+//             max_payload(), which follows from DtlsOptions::mtu; EINVAL: empty, which cannot be sealed. It goes from the address that the peer
+//             knows.
+//   receive   from all peers. A server does no more: hands are shaken inside. ECONNRESET, once: the connected peer is none any more.
 //   close     says farewell to all peers; disconnect to the connected one.
 // What is lost, doubled or overtakes stays so: DTLS keeps the datagrams' nature, but drops what came before. Groups, peek of errors and segments are
 // not for it (EOPNOTSUPP).
 //
 // Timers run in who waits: somebody has to be in receive(), or to call it by next_wakeup(), for handshakes, keepalives and farewells to go on.
 // Threads: as a Socket, any. Those who receive take turns.
-// Bounds: most_peers, most_handshakes, of which a quarter for one address. What a spoofed ClientHello costs is a hash and an answer shorter than
-// itself (RFC 6347 4.2.1): no memory. Drops are counted by reason, see drops(), and `gannet explain`. Sources: RFC 6347 (DTLS 1.2), RFC 5246, RFC
-// 7905, RFC 5487 (cipher suites), RFC 4279 (shared keys), RFC 8085 3.5 (keepalive), RFC 7525. Absent: connection ids (RFC 9146), DTLS 1.0 and 1.3,
-// renegotiation, session tickets: OpenSSL 3.0 lacks the first, the rest is off on purpose.
+// A peer is known by its address and port: who has them next, and proves himself, takes its place, and on_event tells of both.
+// Bounds: most_peers; most_handshakes, of which a quarter with one address; 4 MiB of datagrams that wait for receive(). What a spoofed ClientHello
+// costs is a hash and an answer shorter than itself (RFC 6347 4.2.1): no memory. Drops are counted by reason, see drops(), and `gannet explain`.
+// Sources: RFC 6347 (DTLS 1.2), RFC 5246, RFC 7905, RFC 5487 (cipher suites), RFC 4279 (shared keys), RFC 8085 3.5 (keepalive), RFC 7525. Absent:
+// connection ids (RFC 9146), DTLS 1.0 and 1.3, renegotiation, session tickets: OpenSSL 3.0 lacks the first, the rest is off on purpose.
 #pragma once
 #include <array>
 #include <chrono>
@@ -32,6 +34,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gannet/beacon.h>
@@ -109,8 +112,8 @@ struct DtlsOptions {
   DtlsIdentity identity{};
   std::vector<PreSharedKey> pre_shared_keys{};  // to connect, the first one is used
 
-  // Whom we believe. Who knows a shared key is believed; a certificate is where it is one of these, or signed by one of these. Of who begins a
-  // certificate is demanded only if one of the three is set.
+  // Whom we believe. Who knows a shared key is believed; a certificate is where it is one of these, or signed by one of these. Who begins, with us
+  // who accept, must show one if one of these three is set; if none is, whoever knows a shared key comes in where there are such, and else everybody.
   std::vector<Fingerprint> fingerprints{};
   std::string authorities_file{};  // PEM
   bool trust_anyone = false;       // encrypted, but to whom? For trying things, and for peers who prove themselves in another way
@@ -141,6 +144,13 @@ struct DtlsOptions {
 
 class DtlsSocket : public Socket {
  public:
+  DtlsSocket(DtlsSocket&& other) noexcept : Socket(std::move(other)), dtls_(std::exchange(other.dtls_, nullptr)) {}
+  DtlsSocket& operator=(DtlsSocket&& other) noexcept {
+    Socket::operator=(std::move(other));
+    dtls_ = std::exchange(other.dtls_, nullptr);
+    return *this;
+  }
+
   // Takes the socket over, bound or not, not connected. EINVAL, with a sentence: the options contradict themselves, or are not enough.
   static Result<DtlsSocket> open(Socket under, DtlsOptions options);
 
@@ -159,7 +169,7 @@ class DtlsSocket : public Socket {
 
  private:
   explicit DtlsSocket(dtls::Provider* provider);
-  dtls::Provider* dtls_;  // the Socket's own
+  dtls::Provider* dtls_;  // the Socket's own; null in one that was moved from
 };
 
 // HMAC-SHA256 under a key (RFC 2104), for BeaconOptions::authenticator. The key is copied.

@@ -16,6 +16,7 @@ void Intake::open(const std::string& host, std::uint16_t port) {
 }
 
 void Intake::connect(const Address& peer) {
+  if (port_->is_sealed()) return;
   if (const auto connected = socket().connect(peer); !connected) fail("cannot answer " + peer.to_string(), connected.error());
   is_connected_ = true;
 }

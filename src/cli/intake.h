@@ -31,7 +31,7 @@ class Intake {
   [[nodiscard]] bool is_memory() const { return place_.is_memory(); }
   // Binds the socket; an empty host: every address.
   void open(const std::string& host, std::uint16_t port);
-  // From now on only from this peer.
+  // From now on only from this peer; a sealed socket is between two anyway.
   void connect(const Address& peer);
   [[nodiscard]] Socket& socket() { return **port_; }
 

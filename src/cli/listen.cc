@@ -59,7 +59,7 @@ class Listen {
 
   void say(std::span<const std::byte> data) {
     Totals& totals = intake_.totals();
-    if (const auto sent = intake_.socket().send(data); !sent) {
+    if (const auto sent = intake_.socket().send_to(data, *peer_); !sent) {
       ++totals.errors;
       return report_.note(fmt::format("cannot send to {}: {}", peer_->to_string(), sent.error().message()));
     }

@@ -47,7 +47,8 @@ DtlsOptions Port::options(bool accepts) {
   options.server_name = sealing.server_name;
   options.accept = accepts;
   options.mtu = sealing.mtu;
-  options.handshake_timeout = std::max<std::chrono::nanoseconds>(settings_.timeout.value_or(0s), 10s);
+  options.handshake_timeout = 10s;
+  if (!accepts && settings_.timeout) options.handshake_timeout = std::clamp<std::chrono::nanoseconds>(*settings_.timeout, 10s, 1h);
   options.on_event = [this](const DtlsEvent& event) { report_.association(event); };
   if (!sealing.key_log.empty()) {
     // The keys to everything: nobody else's to read.

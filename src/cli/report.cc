@@ -85,6 +85,7 @@ void Report::received(const Datagram& datagram, const std::optional<Answer>& ans
 }
 
 void Report::association(const DtlsEvent& event) {
+  if (summed_up_) return;
   constexpr std::array kinds{"connected", "closed", "failed"};
   const char* kind = kinds[static_cast<std::size_t>(event.kind)];
   const DtlsPeer& peer = event.peer;
@@ -100,10 +101,10 @@ void Report::association(const DtlsEvent& event) {
                  {"message", event.why.why != nullptr ? event.why.why : ""}},
                 {});
   }
-  if (!verbose_ || summed_up_) return;
+  if (!verbose_) return;
   std::string text = fmt::format("{} {}", peer.address.to_string(), kind);
   if (event.kind == DtlsEvent::Kind::connected) {
-    text += fmt::format(", {}{}{}", peer.cipher, peer.identity.empty() ? "" : ", as ", peer.identity);
+    text += fmt::format(", {}{}{}", peer.cipher, peer.identity.empty() ? "" : ", as ", printable(std::as_bytes(std::span(peer.identity))));
     if (!fingerprint.empty()) text += fmt::format(", fingerprint {}", fingerprint);
   } else {
     text += fmt::format(": {}", event.why.message());

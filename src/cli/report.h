@@ -28,8 +28,8 @@
 #include <string_view>
 #include <vector>
 
-#include <gannet/dtls.h>
 #include <gannet/beacon.h>
+#include <gannet/dtls.h>
 #include <gannet/host.h>
 #include <gannet/socket.h>
 

@@ -31,7 +31,8 @@ void Waiter::wait(std::initializer_list<int> readable, Moment until) {
   timespec rest{};
   timespec* timeout = nullptr;
   if (until != Moment::max()) {
-    const auto left = std::max(until - std::chrono::steady_clock::now(), Moment::duration::zero());
+    const Moment now = std::chrono::steady_clock::now();
+    const auto left = until > now ? until - now : Moment::duration::zero();
     rest.tv_sec = std::chrono::floor<std::chrono::seconds>(left).count();
     rest.tv_nsec = (left % std::chrono::seconds(1)).count();
     timeout = &rest;

@@ -30,13 +30,14 @@ Error failure_of(const SSL* ssl) {
   const unsigned long error = ERR_peek_error();
   const int reason = ERR_GET_REASON(error);
   const long verified = SSL_get_verify_result(ssl);
+  const Error other = openssl_failure(EPROTO, "the handshake failed");
   if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) {
     return {ECONNABORTED, SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET)};
   }
   if (verified == X509_V_ERR_CERT_UNTRUSTED)
     return {EACCES, "its certificate is none that was to be trusted: another fingerprint, or signed by nobody we know"};
   if (verified != X509_V_OK) return {EACCES, X509_verify_cert_error_string(verified)};
-  return openssl_failure(EPROTO, "the handshake failed");
+  return other;
 }
 
 }  // namespace
@@ -67,10 +68,12 @@ Association::Association(const Surroundings& surroundings, const Outgoing& route
 void Association::begin(Time now) {
   give_up_ = now + surroundings_.context.options().handshake_timeout;
   proceed(now);
+  SSL_get_client_random(ssl_.get(), reinterpret_cast<unsigned char*>(random_.data()), random_.size());
   schedule(now);
 }
 
-void Association::begin(std::span<const std::byte> hello, Time now) {
+void Association::begin(std::span<const std::byte> hello, std::span<const std::byte> random, Time now) {
+  std::ranges::copy(random, random_.begin());
   give_up_ = now + surroundings_.context.options().handshake_timeout;
   pipe_.in = hello;
   pipe_.has_in = true;
@@ -126,7 +129,7 @@ bool Association::read(const Datagram& datagram, Time now, Inbox& inbox) {
       heard = true;
       last_heard_ = now;
       const auto count = static_cast<std::size_t>(size);
-      if (!consume_keepalive(data.first(count))) inbox.add(datagram, count);
+      if (!consume_keepalive(data.first(count)) && !inbox.add(datagram, count)) ++unheard_;
       if (SSL_has_pending(ssl_.get()) == 0) return heard;
       continue;
     }
@@ -147,6 +150,7 @@ bool Association::read(const Datagram& datagram, Time now, Inbox& inbox) {
 
 void Association::opened(Time now) {
   state_ = State::open;
+  opened_at_ = now;
   use_mtu(pipe_.payload);
   last_heard_ = now;
   give_up_ = retransmit_ = never;
@@ -182,6 +186,7 @@ Result<void> Association::send(std::span<const std::byte> data, const Outgoing& 
     return Error{EMSGSIZE, "more than one packet carries: DtlsSocket::max_payload() says how much, DtlsOptions::mtu why"};
   const Outgoing route = std::exchange(pipe_.route, how);
   pipe_.route.to = route.to;
+  if (how.source.ip.is_any()) pipe_.route.source = route.source;  // from where it was addressed
   pipe_.out = &outbox;
   forget_errors();
   const std::uint64_t overflows = pipe_.overflows;
@@ -196,6 +201,7 @@ Result<void> Association::send(std::span<const std::byte> data, const Outgoing& 
 
 void Association::close() {
   forget_errors();
+  if (state_ == State::shaking_hands) return fail({ECANCELED, "it was closed before hands were shaken"});
   if (state_ == State::open) SSL_shutdown(ssl_.get());
   fail({0, "we said farewell"});
 }
@@ -216,6 +222,7 @@ void Association::retransmit(Time now) {
                                                                     : "no answer: is anybody there, and does he speak DTLS 1.2?"});
   }
   if (now < retransmit_) return;
+  has_repeated_ = true;
   forget_errors();
   if (DTLSv1_handle_timeout(ssl_.get()) < 0) return handshake_failed();
   set_retransmission(now);
@@ -276,11 +283,5 @@ DtlsPeer Association::peer() const {
 }
 
 std::size_t Association::max_payload() const { return std::min(DTLS_get_data_mtu(ssl_.get()), largest_record); }
-
-std::array<std::byte, 32> Association::client_random() const {
-  std::array<std::byte, 32> random{};
-  SSL_get_client_random(ssl_.get(), reinterpret_cast<unsigned char*>(random.data()), random.size());
-  return random;
-}
 
 }  // namespace gannet::dtls

@@ -46,8 +46,8 @@ class Association : public Timer {
 
   // As a client: the first flight.
   void begin(Time now);
-  // As a server: the datagram that brought the good cookie.
-  void begin(std::span<const std::byte> hello, Time now);
+  // As a server: the datagram that brought the good cookie, and the random of its ClientHello.
+  void begin(std::span<const std::byte> hello, std::span<const std::byte> random, Time now);
   // What it opens goes into `inbox`.
   void input(const Datagram& datagram, Time now, Inbox& inbox);
   void advance(Time now);
@@ -66,9 +66,13 @@ class Association : public Timer {
   [[nodiscard]] DtlsPeer peer() const;
   [[nodiscard]] std::size_t max_payload() const;
   // By which a ClientHello is known.
-  [[nodiscard]] std::array<std::byte, 32> client_random() const;
-  // Records that were not authentic, and writes that found no room, since it was asked.
+  [[nodiscard]] const std::array<std::byte, 32>& client_random() const { return random_; }
+  // Our ClientHello was sent again, since nobody answered it.
+  [[nodiscard]] bool is_ignored() const { return !is_server_ && state_ == State::shaking_hands && has_repeated_; }
+  [[nodiscard]] Time opened_at() const { return opened_at_; }
+  // Since it was asked: records that were not authentic, that found the inbox full, and writes that found the outbox full.
   std::uint64_t take_rejected() { return std::exchange(rejected_, 0); }
+  std::uint64_t take_unheard() { return std::exchange(unheard_, 0); }
   std::uint64_t take_overflows() { return std::exchange(pipe_.overflows, 0); }
 
   void knows_keepalives() { peer_answers_ = true; }
@@ -97,12 +101,14 @@ class Association : public Timer {
   Pipe pipe_;
   SslPtr ssl_;
   Error end_{0, nullptr};
-  std::uint64_t rejected_ = 0;
+  std::uint64_t rejected_ = 0, unheard_ = 0;
+  std::array<std::byte, 32> random_{};
 
   Time give_up_ = never;  // of the handshake
   Time retransmit_ = never;
   Duration patience_{0};  // until the next retransmission, doubled each time
-  Time last_heard_{};
+  bool has_repeated_ = false;
+  Time opened_at_{}, last_heard_{};
   unsigned asked_ = 0;  // keepalives without an answer
   bool peer_answers_ = false;
   Word question_{}, answer_{};

@@ -35,9 +35,11 @@ const char* fault_of(const DtlsOptions& options) {
   if (options.mtu < 320 || options.mtu > 65'535) return "an MTU is 320 to 65535 bytes here: OpenSSL takes no smaller one";
   if (options.most_peers == 0 || options.most_handshakes == 0) return "at least one peer and one handshake";
   if (options.retransmit_after < 10ms || options.retransmit_after > 60s) return "retransmit_after is 10 ms to 60 s";
-  if (options.handshake_timeout < options.retransmit_after) return "handshake_timeout is at least retransmit_after";
-  if (options.idle_timeout < 0s) return "idle_timeout is zero, which is never, or more";
-  if (options.keepalive != 0s && options.keepalive < 15s) return "keepalive is zero, which is off, or at least 15 s (RFC 8085 3.5)";
+  if (options.handshake_timeout < options.retransmit_after || options.handshake_timeout > 1h)
+    return "handshake_timeout is retransmit_after to an hour";
+  if (options.idle_timeout < 0s || options.idle_timeout > 24h * 365) return "idle_timeout is zero, which is never, or up to a year";
+  if (options.keepalive != 0s && (options.keepalive < 15s || options.keepalive > 24h))
+    return "keepalive is zero, which is off, or 15 s (RFC 8085 3.5) to a day";
   return nullptr;
 }
 
@@ -62,7 +64,9 @@ int believe_cookie(SSL* /*ssl*/, const unsigned char* /*cookie*/, unsigned /*siz
 Result<std::unique_ptr<Context>> Context::create(DtlsOptions options) {
   if (const char* fault = fault_of(options)) return Error{EINVAL, fault};
   std::unique_ptr<Context> context(new Context(std::move(options)));
-  for (const PreSharedKey& key : context->options_.pre_shared_keys) context->keys_[key.identity] = &key;
+  for (const PreSharedKey& key : context->options_.pre_shared_keys) {
+    if (!context->keys_.emplace(key.identity, &key).second) return Error{EINVAL, "two shared keys have the same identity"};
+  }
   if (const auto done = context->configure(); !done) return done.error();
   return context;
 }
@@ -81,7 +85,12 @@ Result<void> Context::configure() {
   // Each association has a buffer of this size: no more than a packet can carry.
   SSL_CTX_set_max_send_fragment(context, static_cast<long>(std::clamp<std::size_t>(options_.mtu, 512, 16'384)));
   SSL_CTX_set_cookie_verify_cb(context, believe_cookie);
-  if (SSL_CTX_set_cipher_list(context, ciphers()) != 1) return openssl_failure(EINVAL, "DtlsOptions::ciphers has none that OpenSSL knows");
+  const auto knows = [&](bool is_server) { return SSL_CTX_set_cipher_list(context, ciphers(is_server).c_str()) == 1; };
+  if ((may_connect() && !knows(false)) || (options_.accept && !knows(true))) {
+    return openssl_failure(EINVAL, "DtlsOptions::ciphers has none that OpenSSL knows and that the credentials allow");
+  }
+  // Of a stranger's messages that come too early OpenSSL holds up to nine of this size in each handshake. Chains are shorter.
+  SSL_CTX_set_max_cert_list(context, options_.authorities_file.empty() ? 17'000 : 32'768);
   if (SSL_CTX_add_custom_ext(context, keepalive_extension, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO, add_keepalive, nullptr, nullptr,
                              take_keepalive, nullptr) != 1) {
     return openssl_failure(ENOMEM, "OpenSSL does not take the keepalive's extension");
@@ -96,14 +105,20 @@ Result<void> Context::configure() {
 }
 
 // Those of RFC 9325 that Debian's OpenSSL has. With shared keys forward secrecy comes from one suite alone, which is tried first; the others are what
-// small devices have.
-const char* Context::ciphers() const {
-  if (!options_.ciphers.empty()) return options_.ciphers.c_str();
-  constexpr const char* certificates = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20:!PSK";
-  constexpr const char* keys = "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-AES128-CCM";
-  constexpr const char* both = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-AES128-CCM";
-  if (!has_shared_keys()) return certificates;
-  return options_.identity.is_none() && !trusts_certificates() ? keys : both;
+// small devices have. Who may prove himself by a certificate, and who by a key, is decided here: a server that has keys, and trusts no certificates,
+// takes keys alone, and a client takes no certificate unless it trusts some.
+std::string Context::ciphers(bool is_server) const {
+  const bool by_certificate = is_server ? !options_.identity.is_none() && (!has_shared_keys() || trusts_certificates()) : trusts_certificates();
+  std::string suites = options_.ciphers;
+  if (suites.empty() && by_certificate) suites = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20:!PSK";
+  if (options_.ciphers.empty() && has_shared_keys()) {
+    constexpr const char* keys = "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-AES128-CCM";
+    suites = by_certificate ? suites.substr(0, suites.rfind(':')) + ':' + keys : keys;
+  }
+  suites += ":!aNULL:!eNULL";
+  if (!by_certificate) suites += ":!aRSA:!aECDSA";
+  if (!has_shared_keys()) suites += ":!PSK";
+  return suites;
 }
 
 Result<void> Context::use_identity() {
@@ -130,6 +145,7 @@ SslPtr Context::make_ssl(Association& owner, bool is_server) const {
   SslPtr ssl(SSL_new(context_.get()));
   if (!ssl) return ssl;
   SSL_set_app_data(ssl.get(), &owner);
+  if (SSL_set_cipher_list(ssl.get(), ciphers(is_server).c_str()) != 1) return nullptr;
   if (is_server) {
     SSL_set_accept_state(ssl.get());
     SSL_set_verify(ssl.get(), trusts_certificates() ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE, nullptr);

@@ -5,6 +5,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include <gannet/dtls.h>
@@ -25,6 +26,8 @@ class Context {
   // An SSL that is a part of `owner`, which its callbacks find. Null: no memory.
   [[nodiscard]] SslPtr make_ssl(Association& owner, bool is_server) const;
   [[nodiscard]] const DtlsOptions& options() const { return options_; }
+  // Whether there is anybody whom it would believe as a client.
+  [[nodiscard]] bool may_connect() const { return trusts_certificates() || has_shared_keys(); }
   [[nodiscard]] bool has_shared_keys() const { return !options_.pre_shared_keys.empty(); }
 
   // The extension by which the two say that they answer keepalives: empty, under a number for private use.
@@ -35,7 +38,8 @@ class Context {
   Result<void> configure();
   Result<void> use_identity();
   Result<void> use_trust();
-  [[nodiscard]] const char* ciphers() const;
+  // The cipher suites of a role, in OpenSSL's words.
+  [[nodiscard]] std::string ciphers(bool is_server) const;
   [[nodiscard]] bool trusts_certificates() const {
     return options_.trust_anyone || !options_.fingerprints.empty() || !options_.authorities_file.empty();
   }

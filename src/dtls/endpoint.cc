@@ -9,6 +9,11 @@ using State = Association::State;
 
 bool is_same(std::span<const std::byte> a, std::span<const std::byte> b) { return std::ranges::equal(a, b); }
 
+// Whether a ClientHello with this random has precedence over the one by which an association began, where two begin with one another.
+bool begins_before(std::span<const std::byte> random, const Association& other) {
+  return std::ranges::lexicographical_compare(random, other.client_random());
+}
+
 // From which address of ours to answer: the one that was asked, where it is one host's.
 Outgoing route_back(const Datagram& datagram) {
   Outgoing route{.to = datagram.peer};
@@ -30,6 +35,9 @@ Endpoint::Endpoint(std::unique_ptr<Context> context, const HashKey& key, Time no
 
 Result<void> Endpoint::connect(const Address& peer, Time now) {
   if (const auto known = table_.find(peer); known != table_.end() && known->second.current.association) return {};
+  if (peer.ip.is_any() || peer.ip.is_multicast() || peer.ip.is_limited_broadcast())
+    return Error{EINVAL, "DTLS is between two: give one host's address"};
+  if (!context_->may_connect()) return Error{EINVAL, "whom is it to believe? Give the peer's fingerprints, an authorities_file, or pre_shared_keys"};
   if (table_.size() >= context_->options().most_peers) return Error{EUSERS, "as many peers as DtlsOptions::most_peers allows"};
   Slot slot{.association = Association::create(surroundings_, Outgoing{.to = peer}, false)};
   if (!slot.association) return openssl_failure(ENOMEM, "OpenSSL has no room for one more association");
@@ -60,15 +68,17 @@ void Endpoint::first_flight(const Datagram& datagram, const wire::DtlsRecord& re
         feed(*ours, datagram, now);
         return settle(entry);
       }
-      if (hello && ours->is_server() && is_same(ours->client_random(), hello->random)) return;  // a copy of the one that began it
-      const bool we_begin = !ours->is_server() && ours->state() == State::shaking_hands;
-      if (hello && we_begin && !std::ranges::lexicographical_compare(hello->random, ours->client_random())) return drop(Drop::dtls_not_accepting);
+      if (hello && ours->is_server() && is_same(ours->client_random(), hello->random)) return drop(Drop::dtls_record_rejected);  // a copy
+      // Ours counts, unless nobody answers it: then the other side only connects.
+      const bool we_begin = !ours->is_server() && ours->state() == State::shaking_hands && !ours->is_ignored();
+      if (hello && we_begin && !begins_before(hello->random, *ours)) return drop(Drop::dtls_not_accepting);
     }
   }
   if (!hello) return drop(hello.error());
   if (!context_->options().accept) return drop(Drop::dtls_not_accepting);
-  if (!cookies_.is_good(datagram.peer, *hello, now)) return demand_cookie(datagram, *hello, now);
-  accept(datagram, entry, now);
+  // OpenSSL takes the second message of a handshake here, and no other.
+  if (hello->message_sequence != 1 || !cookies_.is_good(datagram.peer, *hello, now)) return demand_cookie(datagram, *hello, now);
+  accept(datagram, *hello, entry, now);
 }
 
 void Endpoint::demand_cookie(const Datagram& datagram, const wire::ClientHello& hello, Time now) {
@@ -78,7 +88,7 @@ void Endpoint::demand_cookie(const Datagram& datagram, const wire::ClientHello& 
   if (!outbox_.add(route_back(datagram), std::span(request).first(size))) drop(Drop::dtls_send_queue_full);
 }
 
-void Endpoint::accept(const Datagram& datagram, Table::iterator entry, Time now) {
+void Endpoint::accept(const Datagram& datagram, const wire::ClientHello& hello, Table::iterator entry, Time now) {
   if (entry == table_.end() && table_.size() >= context_->options().most_peers) return drop(Drop::dtls_peers_full);
   Slot slot;
   if (!take_place(slot, datagram.peer.ip)) return drop(Drop::dtls_handshakes_full);
@@ -91,7 +101,7 @@ void Endpoint::accept(const Datagram& datagram, Table::iterator entry, Time now)
   Slot& into = entry->second.current.association ? entry->second.successor : entry->second.current;
   give_place_back(into, datagram.peer.ip);  // of a successor that the peer has given up
   into = std::move(slot);
-  into.association->begin(datagram.data, now);
+  into.association->begin(datagram.data, hello.random, now);
   settle(entry);
 }
 
@@ -116,6 +126,7 @@ void Endpoint::feed(Table::iterator entry, const Datagram& datagram, const wire:
 void Endpoint::feed(Association& association, const Datagram& datagram, Time now) {
   association.input(datagram, now, inbox_);
   drop(Drop::dtls_record_rejected, association.take_rejected());
+  drop(Drop::receive_queue_full, association.take_unheard());
 }
 
 void Endpoint::settle(Table::iterator entry) {
@@ -137,10 +148,17 @@ void Endpoint::settle_successor(Entry& entry) {
     entry.successor = {};
     return;
   }
+  // Both began at once, and both came through: the same one counts on both sides.
+  const Association& current = *entry.current.association;
+  const bool is_glare = entry.is_open && !current.is_server() && successor.opened_at() - current.opened_at() < context_->options().handshake_timeout;
+  if (is_glare && begins_before(current.client_random(), successor)) {
+    entry.successor = {};
+    return;
+  }
   if (entry.is_open) {
     --open_count_;
     entry.is_open = false;
-    tell(DtlsEvent::Kind::closed, *entry.current.association, {ECONNRESET, "it began anew"});
+    tell(DtlsEvent::Kind::closed, *entry.current.association, {ECONNRESET, "it began anew, or somebody else has its address now"});
   }
   give_place_back(entry.current, entry.current.association->address().ip);
   entry.current = std::exchange(entry.successor, {});

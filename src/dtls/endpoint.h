@@ -11,8 +11,8 @@
 //
 // Sans-IO: see association.h.
 // Owner: a provider.  Thread: one at a time.  Allocates: per peer; in handshakes; an outbox and an inbox that keep their capacity.
-// Bounds: most_peers entries; most_handshakes under way, a quarter of them with one IP address; the outbox. At each bound what is new is dropped, and
-// counted: who is honest asks again.
+// Bounds: most_peers entries; most_handshakes under way, a quarter of them with one IP address, each of which may make OpenSSL hold some 150 KB of
+// messages that came too early; the outbox and the inbox. At each bound what is new is dropped, and counted: who is honest asks again.
 // Sources: RFC 6347 4.2.1, 4.2.8; RFC 8085 6 (amplification).
 #pragma once
 #include <array>
@@ -44,6 +44,7 @@ class Endpoint {
   Endpoint& operator=(const Endpoint&) = delete;
 
   // Begins to shake hands with a server; nothing where that was begun, or done, before. What becomes of it an event says. EUSERS, ENOMEM.
+  // EINVAL: it is not one host's address, or the options say of nobody that he is to be believed.
   Result<void> connect(const Address& peer, Time now);
   void input(const Datagram& datagram, Time now);
   // The network says that a datagram to this peer did not arrive: an end to a handshake, and no more than a hint to an association (RFC 8085 5.2).
@@ -87,7 +88,7 @@ class Endpoint {
 
   void first_flight(const Datagram& datagram, const wire::DtlsRecord& record, Table::iterator entry, Time now);
   void demand_cookie(const Datagram& datagram, const wire::ClientHello& hello, Time now);
-  void accept(const Datagram& datagram, Table::iterator entry, Time now);
+  void accept(const Datagram& datagram, const wire::ClientHello& hello, Table::iterator entry, Time now);
   void feed(Table::iterator entry, const Datagram& datagram, const wire::DtlsRecord& record, Time now);
   void feed(Association& association, const Datagram& datagram, Time now);
   // Takes note of what became of an entry's associations; removes what has ended.

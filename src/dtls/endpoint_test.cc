@@ -211,6 +211,35 @@ TEST_F(World, SharedKeys) {
   EXPECT_EQ(server.endpoint.peer_count(), 1);
 }
 
+// A certificate of its own opens no door into a server that believes keys alone.
+TEST_F(World, WhoHasKeysBelievesKeysAlone) {
+  Node& server = add_server({.identity = identity("server"), .pre_shared_keys = {shared_key("lamp", 1)}, .accept = true});
+  DtlsOptions without = client_options();
+  without.identity = identity("mallory");
+  Node& intruder = add_client(without);
+  intruder.endpoint.connect(server.address, present).value();
+  run(31s);
+  EXPECT_FALSE(intruder.is_open(server) || server.is_open(intruder));
+
+  Node& friendly = add({client_address.ip, 40'001}, {.identity = identity("client"), .pre_shared_keys = {shared_key("lamp", 1)}});
+  friendly.endpoint.connect(server.address, present).value();
+  run(1s);
+  ASSERT_TRUE(friendly.is_open(server)) << friendly.last_error().message();
+  EXPECT_EQ(friendly.endpoint.find(server.address)->peer().cipher, "ECDHE-PSK-CHACHA20-POLY1305") << "the one with forward secrecy";
+
+  DtlsOptions either = server_options();
+  either.pre_shared_keys = {shared_key("lamp", 1)};
+  either.fingerprints = {identity("client").fingerprint().value()};
+  Node& both = add({server_address.ip, 4434}, either);
+  DtlsOptions by_certificate = client_options();
+  by_certificate.identity = identity("client");
+  Node& shows = add({client_address.ip, 40'002}, by_certificate);
+  shows.endpoint.connect(both.address, present).value();
+  friendly.endpoint.connect(both.address, present).value();
+  run(1s);
+  EXPECT_TRUE(both.is_open(shows) && both.is_open(friendly));
+}
+
 // RFC 6347 4.2.4: lost flights are sent again, one second later and then twice that, however many pieces they have.
 TEST_F(World, ShakesHandsThroughLossAndDisorder) {
   for (const std::size_t mtu : {320, 576, 1280}) {
@@ -512,6 +541,72 @@ TEST_F(World, APeerThatBeginsAnew) {
   EXPECT_EQ(server.events[2].kind, DtlsEvent::Kind::connected);
 }
 
+// Where one of two that begin at once does not accept, the other's beginning is taken once its own has gone unanswered.
+TEST_F(World, BothBeginAndOneAccepts) {
+  for (std::uint16_t i = 0; i < 16; ++i) {
+    DtlsOptions accepts = server_options();
+    accepts.fingerprints = {identity("client").fingerprint().value()};
+    DtlsOptions connects = client_options();
+    connects.identity = identity("client");
+    Node &a = add({server_address.ip, i}, accepts), &b = add({client_address.ip, i}, connects);
+    a.endpoint.connect(b.address, present).value();
+    b.endpoint.connect(a.address, present).value();
+    run(20s);
+    EXPECT_TRUE(a.is_open(b) && b.is_open(a)) << i << ": " << a.last_error().message() << ", " << b.last_error().message();
+  }
+}
+
+TEST_F(World, SomebodyElseHasTheAddressNow) {
+  DtlsOptions strict = server_options();
+  strict.fingerprints = {identity("one").fingerprint().value(), identity("two").fingerprint().value()};
+  Node& server = add_server(strict);
+  for (const char* name : {"one", "two"}) {
+    DtlsOptions options = client_options();
+    options.identity = identity(name);
+    Node client(client_address, options);
+    client.endpoint.connect(server.address, present).value();
+    for (int flight = 0; flight < 5; ++flight) {
+      for (const Outgoing& each : client.endpoint.outbox().batch()) give(server, client.address, {each.data.begin(), each.data.end()});
+      client.endpoint.outbox().clear();
+      for (const Outgoing& each : server.endpoint.outbox().batch()) give(client, server.address, {each.data.begin(), each.data.end()});
+      server.endpoint.outbox().clear();
+    }
+    EXPECT_EQ(server.endpoint.find(client_address)->peer().identity, name);
+  }
+  collect(server);
+  ASSERT_EQ(server.events.size(), 3);
+  EXPECT_EQ(server.events[1].kind, DtlsEvent::Kind::closed);
+  EXPECT_EQ(server.events[1].peer.identity, "one");
+  EXPECT_EQ(server.events[2].peer.identity, "two");
+}
+
+// What nobody takes out of the inbox is dropped beyond its bound, and counted.
+TEST_F(World, TheInboxHasABound) {
+  Node &server = add_server(), &client = add_client();
+  client.endpoint.connect(server.address, present).value();
+  run(1s);
+  const std::string text(1200, 'x');
+  constexpr int count = 5000;
+  for (int i = 0; i < count; ++i) {
+    client.say(server, text);
+    const auto sealed = client.endpoint.outbox().batch().front().data;
+    give(server, client.address, {sealed.begin(), sealed.end()});
+    client.endpoint.outbox().clear();
+  }
+  EXPECT_EQ(server.endpoint.dropped(Drop::receive_queue_full), count - Inbox::most_bytes / 1200);
+  collect(server);
+  EXPECT_EQ(server.heard.size(), Inbox::most_bytes / 1200);
+}
+
+TEST_F(World, ClosedBeforeHandsWereShaken) {
+  Node& client = add_client();
+  client.endpoint.connect(server_address, present).value();
+  client.endpoint.close(server_address).value();
+  collect(client);
+  EXPECT_EQ(client.last_error().code, ECANCELED);
+  EXPECT_EQ(client.endpoint.connect({IpAddress::ipv4(239, 1, 2, 3), 9}, present).error().code, EINVAL);
+}
+
 TEST_F(World, BothBeginAtOnce) {
   DtlsOptions one = server_options(), two = server_options();
   one.trust_anyone = two.trust_anyone = true;
@@ -564,6 +659,8 @@ TEST(Context, OptionsThatAreNotEnough) {
   EXPECT_EQ(refused({.trust_anyone = true, .ciphers = "nonsense"}), EINVAL);
   EXPECT_EQ(refused({.trust_anyone = true, .keepalive = 5s}), EINVAL);
   EXPECT_EQ(refused({.authorities_file = "/nonexistent"}), ENOENT);
+  EXPECT_EQ(refused({.pre_shared_keys = {shared_key("x", 1), shared_key("x", 2)}}), EINVAL);
+  EXPECT_EQ(refused({.trust_anyone = true, .handshake_timeout = 2h}), EINVAL);
   EXPECT_TRUE(Context::create({.trust_anyone = true}));
 }
 

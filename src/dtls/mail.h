@@ -51,14 +51,18 @@ class Outbox {
 
 class Inbox {
  public:
+  static constexpr std::size_t most_bytes = std::size_t{4} << 20;
+
   // Where the next one may be written, so many bytes; and then that it was. `how` says from whom, to whom, and what else came with it.
   std::span<std::byte> room(std::size_t size) {
     if (capacity_ - size_ < size) grow(std::max(2 * capacity_, size_ + size));
     return {bytes_.get() + size_, size};
   }
-  void add(const Datagram& how, std::size_t size) {
+  bool add(const Datagram& how, std::size_t size) {
+    if (size_ + size > most_bytes) return false;
     letters_.push_back({how, size_, size});
     size_ += size;
+    return true;
   }
   [[nodiscard]] bool is_empty() const { return next_ == letters_.size(); }
   // The oldest, into `into`'s buffer, which may be too small for it; taken out, unless it is only looked at.

@@ -14,6 +14,11 @@ Deadline deadline_of(Time time) {
 }
 Deadline earlier(const Deadline& a, const Deadline& b) { return a.at() < b.at() ? a : b; }
 
+// Errors of a send that another try does not mend: a handshake need not wait for its end.
+bool is_final(int code) {
+  return code == ECONNREFUSED || code == EHOSTUNREACH || code == ENETUNREACH || code == EAFNOSUPPORT || code == EINVAL || code == EACCES;
+}
+
 Error closed() { return {EBADF, "the socket is closed"}; }
 
 }  // namespace
@@ -38,6 +43,7 @@ Result<void> Provider::connect(const Address& peer) {
   const auto shaken = await(lock);
   awaited_.reset();
   if (!shaken) return shaken;
+  if (endpoint_.find(peer) == nullptr) return Error{ECONNRESET, "hands were shaken, and then the peer said farewell"};
   peer_ = peer;
   peer_is_gone_ = false;
   return {};
@@ -45,8 +51,9 @@ Result<void> Provider::connect(const Address& peer) {
 
 // Somebody has to receive meanwhile: another thread, which is in receive(), or else this one.
 Result<void> Provider::await(std::unique_lock<std::mutex>& lock) {
-  while (!await_result_) {
+  for (;;) {
     if (is_closed_) return closed();
+    if (await_result_) return *await_result_;
     const Deadline wakeup = deadline_of(endpoint_.next_wakeup());
     if (!is_receiving_) {
       if (const auto pumped = pump(lock, wakeup); !pumped) return pumped;
@@ -57,7 +64,6 @@ Result<void> Provider::await(std::unique_lock<std::mutex>& lock) {
     flush();
     dispatch();
   }
-  return *await_result_;
 }
 
 Result<void> Provider::disconnect() {
@@ -91,10 +97,23 @@ Result<Address> Provider::peer_address() const {
 }
 
 Result<std::size_t> Provider::send(std::span<const Outgoing> batch, Deadline deadline) {
-  const std::lock_guard turn(sending_);
+  std::unique_lock lock(state_);
+  while (is_sending_) {
+    if (deadline.left() == 0ns) return Error{EAGAIN, "another thread was sending until the deadline"};
+    wait(lock, deadline);
+  }
+  is_sending_ = true;
   letters_.clear();
   const auto sealed = seal(batch.first(std::min(batch.size(), socket::max_batch)));
-  if (!sealed) return sealed;
+  lock.unlock();
+  const auto sent = sealed ? send_letters(deadline) : sealed;
+  lock.lock();
+  is_sending_ = false;
+  changed_.notify_all();
+  return sent;
+}
+
+Result<std::size_t> Provider::send_letters(Deadline deadline) {
   std::size_t sent = 0;
   const auto letters = letters_.batch();
   while (sent < letters.size()) {
@@ -108,7 +127,6 @@ Result<std::size_t> Provider::send(std::span<const Outgoing> batch, Deadline dea
 
 // Returns how many of them, from the front, are sealed; an error is about the first.
 Result<std::size_t> Provider::seal(std::span<const Outgoing> batch) {
-  const std::lock_guard lock(state_);
   if (is_closed_) return closed();
   std::size_t count = 0;
   for (const Outgoing& datagram : batch) {
@@ -126,12 +144,13 @@ Result<std::size_t> Provider::seal(std::span<const Outgoing> batch) {
 
 Result<std::size_t> Provider::receive(std::span<Datagram> batch, Deadline deadline, Take how) {
   std::unique_lock lock(state_);
-  for (bool is_first = true;; is_first = false) {
+  for (int round = 0;; ++round) {
     if (is_closed_) return closed();
     if (const std::size_t count = take(batch, how); count > 0) return count;
-    if (std::exchange(peer_is_gone_, false)) return Error{ECONNRESET, "the peer has said farewell, or is silent: connect() again"};
-    const bool may_wait = is_first ? !is_receiving_ || !deadline.is_now() : deadline.left() > 0ns;
-    if (!may_wait) return Error{EAGAIN, "nothing came before the deadline"};
+    if (std::exchange(peer_is_gone_, false)) return Error{ECONNRESET, "the peer is none any more: it said farewell, is silent, or began anew"};
+    // Where time is up, what is there is looked at all the same, so that what was for nobody here hides nothing. A flood of it does not keep us.
+    const bool may_look = !is_receiving_ && (round == 0 || (is_behind_ && round < most_rounds));
+    if (deadline.left() == 0ns && !may_look) return Error{EAGAIN, "nothing came before the deadline"};
     if (is_receiving_) {
       wait(lock, deadline);
     } else if (const auto pumped = pump(lock, earlier(deadline, deadline_of(endpoint_.next_wakeup()))); !pumped) {
@@ -165,17 +184,18 @@ Result<void> Provider::pump(std::unique_lock<std::mutex>& lock, Deadline deadlin
   const auto datagrams = under_.receive_borrowed(socket::max_batch, deadline);
   lock.lock();
   is_receiving_ = false;
+  is_behind_ = datagrams && datagrams->size() == socket::max_batch;
   changed_.notify_all();
   if (!datagrams && datagrams.error().code == EBADF) return closed();
   if (!datagrams && datagrams.error().code != EAGAIN) return datagrams.error();
   const Time at = now();
   if (datagrams) {
     for (const Datagram& datagram : *datagrams) {
-      if (!datagram.truncated) endpoint_.input(datagram, at);
+      datagram.truncated ? endpoint_.drop(Drop::dtls_record_malformed) : endpoint_.input(datagram, at);
     }
   }
   while (const auto error = under_.receive_error()) {
-    if (error->code == ECONNREFUSED || error->code == EHOSTUNREACH || error->code == ENETUNREACH) endpoint_.unreachable(error->peer, error->code);
+    if (is_final(error->code)) endpoint_.unreachable(error->peer, error->code);
   }
   endpoint_.advance(at);
   flush();
@@ -192,7 +212,8 @@ void Provider::flush() {
       endpoint_.drop(Drop::dtls_send_queue_full, rest.size());
       break;
     }
-    if (!sent) endpoint_.unreachable(rest.front().to, sent.error().code);
+    if (!sent) endpoint_.drop(Drop::send_refused);
+    if (!sent && is_final(sent.error().code)) endpoint_.unreachable(rest.front().to, sent.error().code);
     rest = rest.subspan(sent ? *sent : 1);
   }
   outbox.clear();
@@ -204,7 +225,7 @@ void Provider::dispatch() {
       if (event.kind == DtlsEvent::Kind::connected) await_result_.emplace();
       if (event.kind == DtlsEvent::Kind::failed) await_result_.emplace(event.why);
     }
-    if (event.kind == DtlsEvent::Kind::closed && peer_ == event.peer.address && event.why.code != ECONNRESET) {
+    if (event.kind == DtlsEvent::Kind::closed && peer_ == event.peer.address) {
       peer_.reset();
       peer_is_gone_ = true;
     }
@@ -270,7 +291,8 @@ Result<std::size_t> Provider::max_payload(const Address& peer) const {
 
 Deadline Provider::next_wakeup() const {
   const std::lock_guard lock(state_);
-  return endpoint_.inbox().is_empty() ? deadline_of(endpoint_.next_wakeup()) : Deadline::now();
+  const bool is_now = !endpoint_.inbox().is_empty() || is_behind_;
+  return is_now ? Deadline(std::chrono::steady_clock::now()) : deadline_of(endpoint_.next_wakeup());
 }
 
 std::vector<Count> Provider::drops() const {

@@ -60,17 +60,21 @@ class Provider final : public socket::Provider {
   void dispatch();
   std::size_t take(std::span<Datagram> batch, socket::Take take);
   Result<std::size_t> seal(std::span<const Outgoing> batch);
+  Result<std::size_t> send_letters(Deadline deadline);
   // Until connect()'s handshake has ended.
   Result<void> await(std::unique_lock<std::mutex>& lock);
 
   Socket under_;
-  std::mutex connecting_, sending_;
+  static constexpr int most_rounds = 16;  // of looking for what is for us, once time is up
+
+  std::mutex connecting_;
   mutable std::mutex state_;
-  std::condition_variable changed_;  // something was received, or ended
-  bool is_receiving_ = false;        // some thread is
+  std::condition_variable changed_;                 // something was received, or ended
+  bool is_receiving_ = false, is_sending_ = false;  // some thread is
+  bool is_behind_ = false;                          // as many datagrams came at once as are taken at once: there may be more
 
   Endpoint endpoint_;
-  Outbox letters_;  // sealed datagrams of one send(); sending_'s
+  Outbox letters_;  // sealed datagrams of one send(): of the thread that is sending
   bool is_closed_ = false;
   std::optional<Address> peer_;               // connect()'s
   bool peer_is_gone_ = false;                 // and receive() has not said so yet

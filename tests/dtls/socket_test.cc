@@ -136,6 +136,41 @@ TEST(DtlsSocket, WhyNoHandsWereShaken) {
   EXPECT_EQ(wary.connect(server.address).error().code, EACCES);
 }
 
+// A server at every address answers from the one that was asked (B3).
+TEST(DtlsSocket, AnswersFromTheAddressThatWasAsked) {
+  EchoServer server(Socket::open().value(), "0.0.0.0:0");
+  DtlsSocket client = DtlsSocket::open(Socket::open().value(), client_options()).value();
+  client.connect({IpAddress::ipv4(127, 0, 0, 2), server.address.port}).value();
+  EXPECT_EQ(ask(client, "second"), "second");
+}
+
+// What is for nobody here hides nothing that is.
+TEST(DtlsSocket, LooksBehindRubbish) {
+  EchoServer server(Socket::open().value(), "127.0.0.1:0");
+  DtlsSocket client = DtlsSocket::open(Socket::open().value(), client_options()).value();
+  client.connect(server.address).value();
+  Socket stranger = Socket::open().value();
+  for (int i = 0; i < 150; ++i) stranger.send_to(bytes_of("rubbish"), {IpAddress::ipv4(127, 0, 0, 1), client.local_address().value().port}).value();
+  client.send(bytes_of("hidden")).value();
+  std::this_thread::sleep_for(300ms);
+  std::array<std::byte, 64> buffer;
+  const auto datagram = client.receive(buffer, Deadline::now());
+  ASSERT_TRUE(datagram) << datagram.error().message();
+  EXPECT_EQ(text_of(datagram->data), "hidden");
+}
+
+TEST(DtlsSocket, IsClosedWhileItConnects) {
+  Socket silent = Socket::open().value();
+  silent.bind("127.0.0.1:0").value();
+  DtlsSocket client = DtlsSocket::open(Socket::open().value(), client_options()).value();
+  std::thread other([&] {
+    std::this_thread::sleep_for(50ms);
+    client.close().value();
+  });
+  EXPECT_EQ(client.connect(silent.local_address().value()).error().code, EBADF);
+  other.join();
+}
+
 TEST(DtlsSocket, TheConnectedPeerGoes) {
   std::optional<EchoServer> server;
   server.emplace(Socket::open().value(), "127.0.0.1:0");
