@@ -104,8 +104,9 @@ class Peers {
     }
     if (heard == 0 && peers.empty()) {
       const char* const where = plan_.options.seeds.empty() ? "name one that is there: --seed ADDRESS" : "see whether a beacon runs at the seed";
-      return fmt::format("nobody answered. Either nobody announces in realm \"{}\", or what is said to all does not pass{}: {}; and let UDP port {} through",
-                         plan_.options.realm, silent.empty() ? "" : " on " + silent, where, plan_.options.port);
+      return fmt::format(
+          "nobody answered. Either nobody announces in realm \"{}\", or what is said to all does not pass{}: {}; and let UDP port {} through",
+          plan_.options.realm, silent.empty() ? "" : " on " + silent, where, plan_.options.port);
     }
     if (const auto count = dropped(drops, "unanswered"); peers.empty() && count > 0) {
       return fmt::format("{} were heard of, and none answered at its own address: let UDP through to where they are, and back", count);
