@@ -65,7 +65,7 @@ struct BeaconOptions {
   std::string realm{};              // whoever has another does not see us, nor we them; up to 63 bytes
   std::vector<IpAddress> groups{};  // up to 4; empty: 239.255.71.66 and ff15::6761:6e6e:6574. Over a Host of ours, which speaks IPv4, the first alone
   std::uint16_t port = beacon_port;           // of the groups, and where seeds are asked
-  std::vector<std::string> interfaces{};      // by name, up to 32; empty: all that are up and have an address, as they come and go
+  std::vector<std::string> interfaces{};      // by name, up to 32; empty: all that are up and have an address (the first 32), as they come and go
   bool multicast = true;                      // false: seeds alone
   std::vector<Address> seeds{};               // up to 32; port 0: `port`
   std::chrono::milliseconds interval{3000};   // between announcements, give or take a tenth; 100 ms to 10 minutes
