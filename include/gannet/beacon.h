@@ -1,8 +1,9 @@
 // Presence and discovery: a program says that it is there, and learns who else is.
 //
-//   gannet::Beacon beacon = gannet::Beacon::open({.name = "camera", .roles = {"sensor"}, .addresses =
-//   {gannet::Address::parse("0.0.0.0:7000").value()}}).value(); while (auto event = beacon.next()) std::cout << to_string(event->kind) << ' ' <<
-//   event->peer.name << '\n';
+//   auto beacon = gannet::Beacon::open({.name = "camera", .roles = {"sensor"}}).value();
+//   while (auto event = beacon.next()) {
+//     std::cout << to_string(event->kind) << ' ' << event->peer.name << std::endl;
+//   }
 //
 // A beacon announces itself to a multicast group on every interface, and by unicast to seeds, which are beacons at known addresses and make those who
 // know only them known to one another: where multicast is blocked, as between containers and on many a Wi-Fi, seeds are the way. paths() tells which
@@ -12,7 +13,7 @@
 //
 // Bounds, with what happens there: peers (further ones are not taken, and counted; the known are never displaced), peers at one IP address, questions
 // to the unknown and answers to them (a number each second in all and for each IP address; and never more than three times the bytes that came),
-// announcements of one peer (10 a second), events that nobody takes (the oldest is lost, and counted). drops() has each by its name.
+// datagrams of one peer (32 a second), events that nobody takes (the oldest is lost, and counted). drops() has each by its name.
 //
 // Threads: any once started. Without start() the beacon lives in next(), in one thread, and must be called at least a few times in each interval.
 // Errors: a failed call is a Result. Sources: RFC 8085 3.1 and 6 (rates, amplification), RFC 2365 and RFC 4291 2.7 (the groups), RFC 1982 (sequence
@@ -65,7 +66,7 @@ struct BeaconOptions {
   std::string realm{};              // whoever has another does not see us, nor we them; up to 63 bytes
   std::vector<IpAddress> groups{};  // up to 4; empty: 239.255.71.66 and ff15::6761:6e6e:6574. Over a Host of ours, which speaks IPv4, the first alone
   std::uint16_t port = beacon_port;           // of the groups, and where seeds are asked
-  std::vector<std::string> interfaces{};      // by name, up to 32; empty: all that are up and have an address, as they come and go
+  std::vector<std::string> interfaces{};      // by name, up to 32; empty: all that are up and have an address (the first 32), as they come and go
   bool multicast = true;                      // false: seeds alone
   std::vector<Address> seeds{};               // up to 32; port 0: `port`
   std::chrono::milliseconds interval{3000};   // between announcements, give or take a tenth; 100 ms to 10 minutes
@@ -75,7 +76,7 @@ struct BeaconOptions {
   std::size_t most_peers_at_one_address = 256;
   Authenticator authenticator{};  // empty: no key; then whoever can be asked back at its address is believed
   std::uint64_t id = 0;           // 0: chosen at random
-  std::uint64_t seed = 0;         // of everything random; 0: from the system
+  std::uint64_t seed = 0;         // of everything random, for tests: who knows it can forge answers; 0: from the system
 };
 
 // By what a peer was heard. `seed`: at the address of one of BeaconOptions::seeds.
@@ -142,8 +143,9 @@ class Beacon {
   Result<void> start();
   // What happened next to a peer. Without start() this is where the beacon lives. EAGAIN when the deadline passes, ESHUTDOWN after leave().
   Result<PeerEvent> next(Deadline deadline = Deadline::forever());
-  // Changes what others are told, who learn it at once. EINVAL or EMSGSIZE as open(), and then nothing is changed.
-  Result<void> update(Profile profile);
+  // Changes what others are told, who learn it at once; of changes within 50 ms of one another, the last. EINVAL or EMSGSIZE as open(), and then
+  // nothing is changed.
+  Result<void> update(const Profile& profile);
   // Says goodbye three times, within 100 ms.
   Result<void> leave();
 

@@ -46,7 +46,7 @@ Result<Beacon> Beacon::open(Host& host, BeaconOptions options) {
 
 Result<void> Beacon::start() { return state_->start(); }
 Result<PeerEvent> Beacon::next(Deadline deadline) { return state_->next(deadline); }
-Result<void> Beacon::update(Profile profile) { return state_->update(profile); }
+Result<void> Beacon::update(const Profile& profile) { return state_->update(profile); }
 Result<void> Beacon::leave() { return state_->leave(); }
 
 int Beacon::fd() const { return state_->fd(); }

@@ -6,6 +6,8 @@
 namespace gannet::beacon {
 namespace {
 
+constexpr Duration least_gap = 50ms;  // between announcements, however often there are changes: peers take no more than 32 a second
+
 Profile profile_of(const BeaconOptions& options) { return {options.roles, options.addresses, options.metadata}; }
 
 // What is derived from the secret tells nothing of it, nor of one another: some of it is shown to everybody.
@@ -94,7 +96,9 @@ void Node::set_links(std::span<const Link> links, Time now) {
                       .interface = link.interface,
                       .interface_name = link.name,
                       .error = link.error});
-    if (last_announced_ != Time{}) announce_soon(3, now);
+    if (last_announced_ == Time{}) continue;  // it has yet to begin
+    asks_left_ = quick_times;
+    announce_at_ = now;
   }
 }
 
@@ -143,13 +147,9 @@ Time Node::note_time(Time now) {
     peers_.schedule(record, now + Duration(static_cast<Duration::rep>(rng_.unit() * static_cast<double>(grace.count()) / 4)));
   }
   for (Seed& seed : seeds_) seed.due = now;
-  announce_soon(3, now);
-  return now;
-}
-
-void Node::announce_soon(unsigned times, Time now) {
-  soon_left_ = times;
+  asks_left_ = quick_times;
   announce_at_ = now;
+  return now;
 }
 
 void Node::advance(Time now) {
@@ -161,7 +161,7 @@ void Node::advance(Time now) {
   if (announce_at_ <= now) announce(now);
   for (Seed& seed : seeds_) {
     if (seed.due > now) continue;
-    seed.due = now + around(soon_left_ > 0 ? options_.interval / 6 : options_.interval);
+    seed.due = now + around(is_busy() ? options_.interval / 6 : options_.interval);
     const bool is_local = seed.address.ip.is_link_local();
     ask({seed.address, IpAddress::any(seed.address.ip.family), is_local ? seed.address.scope : 0, Door::own}, flag_hints, question_size, now,
         &seed.path);
@@ -201,8 +201,8 @@ Result<void> Node::update(const Profile& profile, Time now) {
   if (!body) return body.error();
   if (*body == body_) return {};
   body_ = *std::move(body);
-  is_changed_ = true;
-  announce_soon(3, now);
+  changes_left_ = quick_times;
+  announce_at_ = std::max(now, last_announced_ + least_gap);
   return {};
 }
 

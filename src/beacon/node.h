@@ -89,6 +89,8 @@ class Node {
   [[nodiscard]] std::uint64_t id() const { return id_; }
 
  private:
+  static constexpr unsigned quick_times = 3;
+
   struct Seed {
     Address address;
     BeaconPath path;
@@ -133,7 +135,7 @@ class Node {
   void tell_of_others(std::uint64_t& from, bool all, std::uint64_t except, const Route& route);
   void say_farewell(Time now);
   void look_at(Record& record, Time now);
-  void announce_soon(unsigned times, Time now);
+  [[nodiscard]] bool is_busy() const { return asks_left_ > 0 || changes_left_ > 0; }  // announcements follow one another quickly
   Time note_time(Time now);
 
   BeaconOptions options_;
@@ -155,8 +157,8 @@ class Node {
   std::list<BeaconPath> links_;  // whose elements do not move, since jobs point at them
   std::list<Seed> seeds_;        // likewise
   Time announce_at_, last_now_;
-  unsigned soon_left_ = 3;   // announcements that follow one another quickly: at the start, after a change
-  bool is_changed_ = false;  // they tell of a change
+  unsigned asks_left_ = quick_times;  // announcements that ask all to announce themselves: at the start, by a new link, after a pause
+  unsigned changes_left_ = 0;         // ... that tell of a change
   Time last_announced_{};
   int leaves_left_ = -1;
   Time leave_at_ = never;

@@ -40,23 +40,23 @@ void Node::failed(const Address& peer, int error) {
 
 // To the groups, and by unicast to peers that were not heard by multicast, where they have to know at once.
 void Node::announce(Time now) {
-  const bool is_soon = soon_left_ > 0;
-  if (is_soon) --soon_left_;
-  announce_at_ = now + around(soon_left_ > 0 ? options_.interval / 6 : options_.interval);
+  const bool asks = asks_left_ > 0, tells = changes_left_ > 0;
+  if (asks) --asks_left_;
+  if (tells) --changes_left_;
+  announce_at_ = now + around(is_busy() ? options_.interval / 6 : options_.interval);
   last_announced_ = now;
-  if (is_observer() && !is_soon) return;
+  if (is_observer() && !asks) return;
   Job job{.header = header(is_observer() ? Type::query : Type::announcement)};
-  if (is_soon && !is_changed_) job.header.flags = flag_query;
+  if (asks) job.header.flags = flag_query;
   for (BeaconPath& path : links_) {
     job.route = {path.address, IpAddress::any(path.address.ip.family), path.interface, Door::own};
     job.path = &path;
     push(job);
   }
-  if (!is_soon || !is_changed_) return;
+  if (!tells) return;
   for (const auto& [id, record] : peers_.records()) {
     if (!record.has_multicast(now)) push({.header = header(Type::announcement), .route = record.best_source(options_.port).route});
   }
-  is_changed_ = soon_left_ > 0;
 }
 
 void Node::say_farewell(Time now) {

@@ -175,6 +175,29 @@ TEST(BeaconNode, WhoAnswersAtHisAddressIsAPeer) {
   EXPECT_EQ(paths.at(0).heard, 1U);
 }
 
+// A nonce is of one address and one time; whoever did not see it there and then has none.
+TEST(BeaconNode, ForgedForeignAndStaleEchoes) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.announce();
+  bench.run_for(30ms);
+  const std::uint64_t nonce = bench.take(other.at).at(0).header.nonce;
+  const auto answer = [&](std::uint64_t echo, const Address& from, bool to_group) {
+    other.send(other.make({.type = Type::announcement, .echo = echo}), to_group, from);
+  };
+  answer(0, other.at, false);
+  answer(nonce ^ 1, other.at, false);
+  answer(nonce, Address::parse("10.0.0.7:41001").value(), false);
+  answer(nonce, Address::parse("10.0.0.8:41000").value(), false);
+  answer(nonce, other.at, true);
+  bench.run_for(17s);
+  answer(nonce, other.at, false);
+  EXPECT_EQ(bench.take_events(), "");
+  bench.run_for(30ms);
+  EXPECT_GE(other.answer(), 1U);
+  EXPECT_EQ(bench.take_events(), "joined other");
+}
+
 TEST(BeaconNode, ExpiresAfterItsLifetimeAndIsAskedBefore) {
   Bench bench;
   Other other{.bench = bench, .name = "other"};
@@ -554,6 +577,27 @@ TEST(BeaconNode, TellsWhatChanged) {
   EXPECT_EQ(bench.node.update({.roles = {std::string(99, 'a')}, .addresses = {}, .metadata = {}}, bench.now).error().code, EINVAL);
   bench.run_for(1200ms);
   EXPECT_EQ(bench.take({group, beacon_port}).size(), 2U);
+}
+
+TEST(BeaconNode, AChangeAtTheStartDoesNotKeepItFromAsking) {
+  Bench bench;
+  ASSERT_TRUE(bench.node.update({.roles = {"new"}, .addresses = {}, .metadata = {}}, bench.now));
+  bench.run_for(2s);
+  for (const Sent& each : bench.take({group, beacon_port})) EXPECT_EQ(each.header.flags, flag_query);
+}
+
+TEST(BeaconNode, ManyChangesAreToldTogether) {
+  Bench bench;
+  bench.run_for(2s);
+  bench.sent.clear();
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(bench.node.update({.roles = {}, .addresses = {}, .metadata = {{"count", std::to_string(i)}}}, bench.now));
+    bench.run_for(1ms);
+  }
+  bench.run_for(50ms);
+  const auto told = bench.take({group, beacon_port});
+  EXPECT_TRUE(told.size() >= 19 && told.size() <= 22) << told.size();
+  EXPECT_EQ(profile_of(parse_message(told.back().bytes).value()).metadata.at(0).second, "999");
 }
 
 TEST(BeaconNode, SaysGoodbyeThreeTimes) {

@@ -144,7 +144,7 @@ void Beacon::State::work() {
   const Time at = now();
   if (at >= next_scan_) {
     next_scan_ = at + scan_interval;
-    // What is named and gone may come back; till then its links are told to nobody.
+    // An interface that was named and is gone may come back: till then what is sent by it fails, and paths() says so.
     if (const auto links = ports_.join()) node_->set_links(*links, at);
   }
   ports_.receive([&](const beacon::Arrival& arrival) { node_->input(arrival, at); });

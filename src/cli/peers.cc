@@ -47,6 +47,7 @@ std::uint64_t dropped(const std::vector<Count>& drops, std::string_view name) {
 class Peers {
  public:
   Peers(const Settings& settings, const Plan& plan, Report& report) : settings_(settings), plan_(plan), report_(report), place_(settings, report) {
+    if (place_.is_memory()) refuse("peers has nobody to hear on --via memory, a wire of this process alone");
     auto beacon = place_.host() != nullptr ? Beacon::open(*place_.host(), options_of(plan)) : Beacon::open(options_of(plan));
     if (!beacon && (beacon.error().code == EINVAL || beacon.error().code == EMSGSIZE)) refuse(beacon.error().message());
     if (!beacon) fail("cannot open a beacon", beacon.error());
@@ -100,7 +101,7 @@ class Peers {
       if (path.kind != PathKind::multicast) continue;
       has_multicast = true;
       by_multicast |= path.peers > 0;
-      if (path.heard == 0) silent += (silent.empty() ? "" : ", ") + path.interface_name;
+      if (path.heard == 0 && !silent.ends_with(path.interface_name)) silent += (silent.empty() ? "" : ", ") + path.interface_name;
     }
     if (heard == 0 && peers.empty()) {
       const char* const where = plan_.options.seeds.empty() ? "name one that is there: --seed ADDRESS" : "see whether a beacon runs at the seed";

@@ -2,9 +2,11 @@
 
     here 10.1.0.1/24 near ---- far 10.1.0.2/24 (and .10 to .17) there
 """
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,6 +137,49 @@ class Peers(Command):
         self.assertEqual((seed["peers"], seed["error"]), (1, None))
         here.end()
         there.wait_until("left", "here")
+
+    def test_ipv6(self):
+        """Groups of a site's and of a link's scope, and a seed with a scope."""
+        for group in "ff15::77", "ff12::77":
+            with self.subTest(group=group):
+                self.watch("--announce", "there", "--group", group, among=self.there)
+                here = self.watch("--announce", "here", "--group", group, "--interface", "near")
+                seen = here.wait_until("joined", "there")
+                self.assertTrue(all(path["source"].startswith("[fe80::") for path in seen["paths"]), seen)
+                here.end()
+        address = json.loads(subprocess.run([*self.there, "ip", "-j", "-6", "addr", "show", "dev", "far"], capture_output=True, check=True).stdout)[0]["addr_info"][0]["local"]
+        index = socket.if_nametoindex("near")
+        found, paths = self.ask("--no-multicast", "--seed", f"[{address}%{index}]:{PORT}")
+        self.assertEqual((set(found), paths["paths"][0]["error"]), ({"there"}, None))
+
+    def test_an_interface_that_comes_later(self):
+        here = self.watch("--announce", "here")
+        there = self.watch("--announce", "there", among=self.there)
+        here.wait_until("joined", "there")
+        call("ip", "link", "add", "near2", "type", "veth", "peer", "name", "far2", "netns", str(self.there_process.pid))
+        self.addCleanup(call, "ip", "link", "del", "near2")
+        call("ip", "addr", "add", "10.2.0.1/24", "dev", "near2")
+        call("ip", "link", "set", "near2", "up")
+        call("ip", "addr", "add", "10.2.0.2/24", "dev", "far2", among=self.there)
+        call("ip", "link", "set", "far2", "up", among=self.there)
+        time.sleep(12)
+        ways = [path for each in here.end()[1] if each["event"] == "paths" for path in each["paths"]]
+        near2 = next(path for path in ways if (path["interface"], path["address"]) == ("near2", GROUP))
+        self.assertGreater(near2["heard"], 0, ways)
+        self.assertEqual(near2["peers"], 1)
+        there.end()
+
+    def test_over_a_host_of_ours(self):
+        ours = self.watch("--announce", "ours", "--via", "tap:beacon0,10.4.0.2/24")
+        deadline = time.monotonic() + PATIENCE
+        while subprocess.run(["ip", "addr", "add", "10.4.0.1/24", "dev", "beacon0"], capture_output=True, check=False).returncode != 0:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        call("ip", "link", "set", "beacon0", "up")
+        kernels = self.watch("--announce", "kernels", "--interface", "beacon0", "--address", "0.0.0.0:7000")
+        kernels.wait_until("joined", "ours")
+        self.assertEqual(ours.wait_until("joined", "kernels")["addresses"], ["10.4.0.1:7000"])
+        self.refuses(["peers", "--via", "tap:beacon1,10.5.0.2/24", "--group", "ff15::1"], 1, "IPv4 groups and seeds")
 
     def test_no_beacon_at_the_seed(self):
         _, paths = self.ask("--no-multicast", "--seed", f"{THERE}:9")

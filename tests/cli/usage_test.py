@@ -8,12 +8,12 @@ class Usage(Command):
     def test_help_teaches_every_command(self):
         code, text, _ = run("--help")
         self.assertEqual(code, 0)
-        for command in "send", "listen", "echo", "print", "explain", "run", "stat", "hub":
+        for command in "send", "listen", "echo", "print", "explain", "run", "stat", "hub", "peers":
             self.assertIn(command, text)
             code, text_of_command, complaint = run(command, "--help")
             self.assertEqual((code, complaint), (0, ""))
             self.assertIn("Usage: gannet " + command, text_of_command)
-        for command in "send", "listen", "echo", "print", "explain", "run", "stat", "hub":
+        for command in "send", "listen", "echo", "print", "explain", "run", "stat", "hub", "peers":
             self.assertIn("Examples:\n  gannet " + command, run(command, "--help")[1])
 
     def test_version(self):
@@ -48,6 +48,17 @@ class Usage(Command):
         self.refuses(["send", "-n", "0", "127.0.0.1", "9"], 2, "--count takes a whole number, 1 or more")
         self.refuses(["echo", "-I", "0", "9"], 2, "--receive-buffer takes")
         self.refuses(["send", "--pace", "1bit", "127.0.0.1", "9"], 2, "--pace takes from 8bit to 17Gbit")
+
+    def test_peers(self):
+        self.refuses(["peers", "--role", "sensor"], 2, "--role is about who is announced: --announce NAME")
+        self.refuses(["peers", "--group", "10.0.0.1"], 2, "--group takes")
+        self.refuses(["peers", "--seed", "nowhere"], 2, "--seed takes an address such as 192.0.2.5")
+        self.refuses(["peers", "--announce", "a", "--meta", "novalue"], 2, "--meta takes KEY=VALUE")
+        self.refuses(["peers", "--announce", "a" * 64], 2, "up to 63 bytes")
+        self.refuses(["peers", "--announce", "a", "--meta", "k=" + "v" * 513], 2, "up to 512 bytes")
+        self.refuses(["peers", "--no-multicast"], 2, "nobody to ask")
+        self.refuses(["peers", "--interface", "nosuch0"], 1, "interface", "ip link")
+        self.refuses(["peers", "--via", "memory"], 2, "peers has nobody to hear on --via memory")
 
     def test_contradictions(self):
         self.refuses(["send", "--data", "x", "--size", "5", "127.0.0.1", "9"], 2, "give one of --data, --file and --size")
