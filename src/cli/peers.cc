@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <gannet/dtls.h>
+
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/place.h"
@@ -22,18 +24,21 @@ Examples:
   gannet peers --watch --json                  a line for each that joins, changes, leaves, expires
   gannet peers --seed 192.0.2.5                where multicast is blocked, as between containers and on many a Wi-Fi
   gannet peers --interface eth0 --realm lab
+  gannet peers --key @lab.hex                  of those who have the key; who has none is neither seen nor believed
   gannet peers --announce camera --role sensor --address 0.0.0.0:7000 --watch
                                                and say that this is here, until Ctrl-C; 0.0.0.0 is where others hear it from)";
 
 struct Plan {
   BeaconOptions options;
+  std::vector<std::byte> key;  // empty: none
   bool watch = false;
   std::string has_profile;  // the first flag that means nothing without --announce
 };
 
-// The one place where a command line becomes a beacon's options. A key's authenticator belongs here, too.
+// The one place where a command line becomes a beacon's options.
 BeaconOptions options_of(const Plan& plan) {
   BeaconOptions options = plan.options;
+  if (!plan.key.empty()) options.authenticator = hmac_sha256(plan.key);
   options.most_peers = 16'384;
   options.most_peers_at_one_address = 4'096;
   return options;
@@ -91,7 +96,7 @@ class Peers {
   std::string advice(const std::vector<Peer>& peers) const {
     const auto drops = beacon_->drops();
     if (const auto count = dropped(drops, "key_missing"); peers.empty() && count > 0) {
-      return fmt::format("{} datagrams came from beacons that have a key, which is needed to see them", count);
+      return fmt::format("{} datagrams came from beacons that have a key, which is needed to see them: --key", count);
     }
     std::string silent;
     std::uint64_t heard = 0;
@@ -182,6 +187,8 @@ void add_peers(CommandLine& line) {
   command.flag("--watch", "a line for each that joins, changes, leaves or expires, until Ctrl-C", plan->watch);
   add_timeout_flag(command, "ask for this long (2s); with --watch, end after it");
   command.text("--realm", "NAME", "of those beacons alone that have this realm", options.realm);
+  command.value("--key", "HEX|@FILE", "see, and be seen by, those alone who have this key (HMAC-SHA-256); 16 bytes or more",
+                [plan](std::string_view flag, std::string_view text) { plan->key = parse_key(flag, text); });
   command.value(
       "--seed", "ADDRESS[:PORT]", "ask the beacon there, and those that it knows; may be given again",
       [&options](std::string_view flag, std::string_view text) { options.seeds.push_back(parse_address(flag, text, false)); }, true);

@@ -103,28 +103,32 @@ std::uint8_t parse_tos(std::string_view flag, std::string_view text) {
   refuse(fmt::format("{} takes 0 to 255 (0xb8), or a name such as ef, cs1, af11 or lowdelay, not \"{}\"", flag, text));
 }
 
-PreSharedKey parse_shared_key(std::string_view flag, std::string_view text) {
-  PreSharedKey key;
-  const auto colon = text.rfind(':');
-  if (colon == text.npos || colon == 0) refuse(fmt::format("{} takes NAME:HEX or NAME:@FILE, the key's name and its bytes, not \"{}\"", flag, text));
-  key.identity = text.substr(0, colon);
-  std::string digits(text.substr(colon + 1));
+std::vector<std::byte> parse_key(std::string_view flag, std::string_view text) {
+  std::string digits(text);
   if (digits.starts_with('@')) {
     std::ifstream file(digits.substr(1));
     if (!file) refuse(fmt::format("{}: {} cannot be read", flag, digits.substr(1)));
+    digits.clear();
     file >> digits;
   }
+  std::vector<std::byte> key;
   for (std::size_t i = 0; i < digits.size(); i += 2) {
     unsigned value = 0;
     const char* const end = digits.data() + std::min(i + 2, digits.size());
     const auto read = std::from_chars(digits.data() + i, end, value, 16);
-    if (read.ec != std::errc{} || read.ptr != end || digits.size() % 2 != 0)
-      refuse(fmt::format("{}: a key is written as pairs of hexadecimal digits", flag));
-    key.key.push_back(static_cast<std::byte>(value));
+    if (read.ec != std::errc{} || read.ptr != end || digits.size() % 2 != 0) {
+      refuse(fmt::format("{}: a key is written as pairs of hexadecimal digits, or as @FILE, which has them", flag));
+    }
+    key.push_back(static_cast<std::byte>(value));
   }
-  if (key.key.size() < 16 || key.key.size() > 64)
-    refuse(fmt::format("{}: a key has 16 to 64 bytes, 32 to 128 digits; openssl rand -hex 32 makes one", flag));
+  if (key.size() < 16 || key.size() > 64) refuse(fmt::format("{}: a key has 16 to 64 bytes, 32 to 128 digits; openssl rand -hex 32 makes one", flag));
   return key;
+}
+
+PreSharedKey parse_shared_key(std::string_view flag, std::string_view text) {
+  const auto colon = text.find(':');
+  if (colon == text.npos || colon == 0) refuse(fmt::format("{} takes NAME:HEX or NAME:@FILE, the key's name and its bytes, not \"{}\"", flag, text));
+  return {std::string(text.substr(0, colon)), parse_key(flag, text.substr(colon + 1))};
 }
 
 Join parse_join(std::string_view flag, std::string_view text) {

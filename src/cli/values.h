@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gannet/address.h>
 #include <gannet/dtls.h>
@@ -28,6 +29,8 @@ std::uint16_t parse_port(std::string_view flag, std::string_view text);
 // A number 0-255 (0x.. too), or a name: ef, cs0-cs7, af11-af43, lowdelay, throughput, reliability, critical.
 std::uint8_t parse_tos(std::string_view flag, std::string_view text);
 
+// HEX, or @FILE that has it: 16 to 64 bytes.
+std::vector<std::byte> parse_key(std::string_view flag, std::string_view text);
 // NAME:HEX or NAME:@FILE, the key's name and its bytes.
 PreSharedKey parse_shared_key(std::string_view flag, std::string_view text);
 

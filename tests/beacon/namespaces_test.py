@@ -195,6 +195,18 @@ class Peers(Command):
         here.wait_until("expired", "there")
         self.assertGreater(time.monotonic() - begin, 5)
 
+    def test_who_has_the_key(self):
+        """With a key those who have it see one another, and nobody else."""
+        key, other = "ab" * 32, "cd" * 32
+        self.watch("--announce", "friend", "--key", key, among=self.there)
+        self.watch("--announce", "stranger", "--key", other, among=self.there)
+        self.watch("--announce", "open", among=self.there)
+        self.assertTrue(self.watch("--key", key).wait_until("joined", "friend")["authenticated"])
+        self.assertEqual(set(self.ask("--key", key, "-w", "3s")[0]), {"friend"})
+        self.assertEqual(set(self.ask("-w", "3s")[0]), {"open"})
+        self.refuses(["peers", "--key", "ab"], 2, "16 to 64 bytes")
+        self.refuses(["peers", "--key", "@/nonexistent"], 2, "cannot be read")
+
     def test_one_name_twice(self):
         here = self.watch()
         first = self.watch("--announce", "twin", among=self.there)
