@@ -154,7 +154,7 @@ class Beacon {
 
   [[nodiscard]] std::vector<Peer> peers() const;
   [[nodiscard]] std::vector<BeaconPath> paths() const;
-  // What did not become news, by reason; those that are zero are left out. The reasons: src/beacon/drop.h.
+  // What did not become news, by reason; those that are zero are left out. `gannet explain` has the reasons.
   [[nodiscard]] std::vector<Count> drops() const;
   [[nodiscard]] std::uint64_t id() const;
 

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "wire/remedy.h"
 
 namespace gannet::cli {
 
@@ -25,7 +24,7 @@ Json object_of(const std::vector<Count>& counts) {
 
 std::string plural(std::uint64_t count, std::string_view noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
 
-Json json_of(Drop drop) { return {{"event", "reason"}, {"name", name_of(drop)}, {"meaning", meaning_of(drop)}, {"remedy", remedy_of(drop)}}; }
+Json json_of(const Reason& reason) { return {{"event", "reason"}, {"name", reason.name}, {"meaning", reason.meaning}, {"remedy", reason.remedy}}; }
 
 std::string_view meaning_of_name(std::string_view name) {
   for (std::size_t i = 0; i < drop_count; ++i) {
@@ -203,9 +202,11 @@ void Report::failed(const Failure& failure) {
   write(stderr, "gannet: " + failure.sentence + '\n');
 }
 
-void Report::reason(Drop drop) { line(json_of(drop), fmt::format("{:<30} {}", name_of(drop), meaning_of(drop))); }
+void Report::reason(const Reason& reason) { line(json_of(reason), fmt::format("{:<30} {}", reason.name, reason.meaning)); }
 
-void Report::explained(Drop drop) { line(json_of(drop), fmt::format("{}: {}\n  what to do: {}", name_of(drop), meaning_of(drop), remedy_of(drop))); }
+void Report::explained(const Reason& reason) {
+  line(json_of(reason), fmt::format("{}: {}\n  what to do: {}", reason.name, reason.meaning, reason.remedy));
+}
 
 void Report::hub_status(const hub::Status& status) {
   line({{"event", "hub"},

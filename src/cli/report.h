@@ -64,6 +64,11 @@ struct Captured {
   std::string_view line, comment;
 };
 
+// Why something died, and what to do about it.
+struct Reason {
+  std::string_view name, meaning, remedy;
+};
+
 class Report {
   using Json = nlohmann::ordered_json;
 
@@ -84,8 +89,8 @@ class Report {
   void captured(const Captured& packet);
   void summary(const Totals& totals);
   void failed(const Failure& failure);
-  void reason(Drop drop);     // in a line
-  void explained(Drop drop);  // and what to do
+  void reason(const Reason& reason);     // in a line
+  void explained(const Reason& reason);  // and what to do
   void hub_status(const hub::Status& status);
   // What of the kernel's the hub's host has no room for; nothing where it has all.
   void omitted(const hub::Status& status);

@@ -90,6 +90,9 @@ class Explain(Command):
         for reason in events(run("explain", "--json")[1], "reason"):
             self.assertGreater(len(reason["remedy"]), 20, reason["name"])
 
+    def test_a_reason_of_a_beacons(self):
+        self.assertRegex(run("explain", "tag_wrong")[1], r"\Atag_wrong: .+\n  what to do: give both sides the same key.+\n\Z")
+
     def test_an_unknown_reason(self):
         self.refuses(["explain", "udp_no_sokcet"], 2, "did you mean udp_no_socket?")
 
