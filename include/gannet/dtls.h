@@ -144,13 +144,6 @@ struct DtlsOptions {
 
 class DtlsSocket : public Socket {
  public:
-  DtlsSocket(DtlsSocket&& other) noexcept : Socket(std::move(other)), dtls_(std::exchange(other.dtls_, nullptr)) {}
-  DtlsSocket& operator=(DtlsSocket&& other) noexcept {
-    Socket::operator=(std::move(other));
-    dtls_ = std::exchange(other.dtls_, nullptr);
-    return *this;
-  }
-
   // Takes the socket over, bound or not, not connected. EINVAL, with a sentence: the options contradict themselves, or are not enough.
   static Result<DtlsSocket> open(Socket under, DtlsOptions options);
 
@@ -168,11 +161,11 @@ class DtlsSocket : public Socket {
   [[nodiscard]] std::vector<Count> drops() const;
 
  private:
-  explicit DtlsSocket(dtls::Provider* provider);
-  dtls::Provider* dtls_;  // the Socket's own; null in one that was moved from
+  using Socket::Socket;
+  [[nodiscard]] dtls::Provider& dtls() const;
 };
 
-// HMAC-SHA256 under a key (RFC 2104), for BeaconOptions::authenticator. The key is copied.
-Authenticator hmac_sha256(std::span<const std::byte> key);
+// HMAC-SHA256 under a key (RFC 2104), for BeaconOptions::authenticator. The key is copied. EINVAL: it has fewer than 16 bytes.
+Result<Authenticator> hmac_sha256(std::span<const std::byte> key);
 
 }  // namespace gannet

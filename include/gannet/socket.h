@@ -182,6 +182,9 @@ class Socket {
   // For providers that are not opened here.
   explicit Socket(std::unique_ptr<socket::Provider> provider);
 
+ protected:
+  [[nodiscard]] socket::Provider* provider() const { return provider_.get(); }
+
  private:
   std::unique_ptr<socket::Provider> provider_;
 };

@@ -43,8 +43,8 @@ std::vector<std::byte> emit(const Header& from, std::string_view realm, std::str
 }
 
 TEST(BeaconMessage, ParsesWhatItEmits) {
-  for (const std::size_t least : {0, 200, 283, 284, 285, 286, 287, 400, 1200, 5000}) {
-    for (const std::size_t tag : {0, 16, 32}) {
+  for (const std::size_t least : {0u, 200u, 283u, 284u, 285u, 286u, 287u, 400u, 1200u, 5000u}) {
+    for (const std::size_t tag : {0u, 16u, 32u}) {
       const auto bytes = emit(header, "lab", "camera 1", camera, least, with_key(1, tag), tag);
       EXPECT_LE(bytes.size(), most_bytes);
       EXPECT_GE(bytes.size(), std::min(least, most_bytes));
@@ -109,8 +109,8 @@ TEST(BeaconMessage, RefusesWhatContradictsItself) {
   EXPECT_EQ(broken(2, 1), "good");
   EXPECT_EQ(broken(0, 'H'), "malformed");
   EXPECT_EQ(broken(2, 2), "version_unknown");
-  for (const unsigned type : {0, 5, 255}) EXPECT_EQ(broken(3, type), "malformed");
-  for (const unsigned tag : {1, 15, 33, 255}) EXPECT_EQ(broken(5, tag), "malformed");
+  for (const unsigned type : {0u, 5u, 255u}) EXPECT_EQ(broken(3, type), "malformed");
+  for (const unsigned tag : {1u, 15u, 33u, 255u}) EXPECT_EQ(broken(5, tag), "malformed");
   EXPECT_EQ(broken(6, 64), "malformed");
   EXPECT_EQ(broken(7, 0), "malformed");  // an announcement of nobody
   EXPECT_EQ(broken(header_size, 0xff), "malformed");

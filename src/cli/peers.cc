@@ -38,7 +38,7 @@ struct Plan {
 // The one place where a command line becomes a beacon's options.
 BeaconOptions options_of(const Plan& plan) {
   BeaconOptions options = plan.options;
-  if (!plan.key.empty()) options.authenticator = hmac_sha256(plan.key);
+  if (!plan.key.empty()) options.authenticator = hmac_sha256(plan.key).value();
   options.most_peers = 16'384;
   options.most_peers_at_one_address = 4'096;
   return options;

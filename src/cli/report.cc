@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-
 namespace gannet::cli {
 
 using Json = nlohmann::ordered_json;
@@ -31,6 +30,15 @@ std::string_view meaning_of_name(std::string_view name) {
     if (drop_names[i] == name) return drop_meanings[i];
   }
   return {};
+}
+
+// The bytes of the character that UTF-8 begins with, if it is a control that ASCII has not: C1 (U+0080 to U+009F), or one that turns the direction of
+// what follows. 0: it is none.
+std::size_t control_at(std::string_view text) {
+  const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  if (at(0) == 0xc2) return at(1) < 0xa0 ? 2 : 0;
+  const bool turns = at(0) == 0xe2 && ((at(1) == 0x80 && at(2) >= 0xaa && at(2) <= 0xae) || (at(1) == 0x81 && at(2) >= 0xa6 && at(2) <= 0xa9));
+  return turns ? 3 : 0;
 }
 
 }  // namespace
@@ -246,11 +254,14 @@ std::string printable(std::span<const std::byte> data, std::size_t most) {
   const std::string_view text = text_of(data.first(std::min(most, data.size())));
   const bool utf8 = is_utf8(text);
   std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (byte >= 0x20 && byte != 0x7f && (byte < 0x80 || utf8)) || c == '\n' || c == '\t';
+  std::size_t escaped = 0;  // how many more bytes are a control's
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (utf8 && escaped == 0) escaped = control_at(text.substr(i));
+    const bool plain = escaped == 0 && ((byte >= 0x20 && byte != 0x7f && (byte < 0x80 || utf8)) || byte == '\n' || byte == '\t');
+    if (escaped > 0) --escaped;
     if (plain) {
-      out += c;
+      out += text[i];
     } else {
       out += fmt::format("\\x{:02x}", byte);
     }

@@ -149,13 +149,17 @@ Result<std::string> DtlsIdentity::key_pem() const {
   return good ? text_in(memory.get()) : Result<std::string>(dtls::openssl_failure(ENOTSUP, "the key cannot be written"));
 }
 
-Authenticator hmac_sha256(std::span<const std::byte> key) {
-  return [key = std::vector(key.begin(), key.end())](std::span<const std::byte> message) {
-    BeaconTag tag{.bytes = {}, .size = 32};
-    HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()), message.size(),
-         reinterpret_cast<unsigned char*>(tag.bytes.data()), nullptr);
+Result<Authenticator> hmac_sha256(std::span<const std::byte> key) {
+  if (key.size() < 16) return Error{EINVAL, "a key has 16 bytes or more"};
+  return Authenticator([key = std::vector(key.begin(), key.end())](std::span<const std::byte> message) {
+    BeaconTag tag;
+    unsigned size = 0;
+    const auto* bytes = reinterpret_cast<const unsigned char*>(message.data());
+    const auto* done = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes, message.size(),
+                            reinterpret_cast<unsigned char*>(tag.bytes.data()), &size);
+    tag.size = done != nullptr ? size : 0;  // without memory there is no tag, which nobody takes for one
     return tag;
-  };
+  });
 }
 
 }  // namespace gannet

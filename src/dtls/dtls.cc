@@ -18,7 +18,8 @@ Result<HashKey> make_key(std::uint64_t seed) {
 
 }  // namespace
 
-DtlsSocket::DtlsSocket(dtls::Provider* provider) : Socket(std::unique_ptr<socket::Provider>(provider)), dtls_(provider) {}
+// open() puts no other there.
+dtls::Provider& DtlsSocket::dtls() const { return static_cast<dtls::Provider&>(*provider()); }
 
 Result<DtlsSocket> DtlsSocket::open(Socket under, DtlsOptions options) {
   if (const auto peer = under.peer_address()) return Error{EINVAL, "the socket is connected: give one that is not, and connect the DtlsSocket"};
@@ -26,15 +27,15 @@ Result<DtlsSocket> DtlsSocket::open(Socket under, DtlsOptions options) {
   if (!key) return key.error();
   auto context = dtls::Context::create(std::move(options));
   if (!context) return context.error();
-  return DtlsSocket(new dtls::Provider(std::move(under), std::move(*context), *key));
+  return DtlsSocket(std::make_unique<dtls::Provider>(std::move(under), std::move(*context), *key));
 }
 
-Result<DtlsPeer> DtlsSocket::peer(const Address& address) const { return dtls_->peer(address); }
-std::vector<DtlsPeer> DtlsSocket::peers() const { return dtls_->peers(); }
-std::size_t DtlsSocket::peer_count() const { return dtls_->peer_count(); }
-Result<void> DtlsSocket::close_peer(const Address& address) { return dtls_->close_peer(address); }
-Result<std::size_t> DtlsSocket::max_payload(const Address& peer) const { return dtls_->max_payload(peer); }
-Deadline DtlsSocket::next_wakeup() const { return dtls_->next_wakeup(); }
-std::vector<Count> DtlsSocket::drops() const { return dtls_->drops(); }
+Result<DtlsPeer> DtlsSocket::peer(const Address& address) const { return dtls().peer(address); }
+std::vector<DtlsPeer> DtlsSocket::peers() const { return dtls().peers(); }
+std::size_t DtlsSocket::peer_count() const { return dtls().peer_count(); }
+Result<void> DtlsSocket::close_peer(const Address& address) { return dtls().close_peer(address); }
+Result<std::size_t> DtlsSocket::max_payload(const Address& peer) const { return dtls().max_payload(peer); }
+Deadline DtlsSocket::next_wakeup() const { return dtls().next_wakeup(); }
+std::vector<Count> DtlsSocket::drops() const { return dtls().drops(); }
 
 }  // namespace gannet
