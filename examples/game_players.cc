@@ -106,6 +106,7 @@ void play(OpenSocket open, const Address& server, unsigned players, unsigned sec
     std::this_thread::sleep_until(next += tick);
     for (Bot& bot : bots) bot.frame(seen);
   }
+  if (seen.own.empty()) throw std::runtime_error("nothing came: there is no server, or it has no place free");
   print(output, "oneself, from where one's inputs led", std::move(seen.own));
   print(output, "the others, from frame to frame", std::move(seen.others));
 }

@@ -1,8 +1,9 @@
 // DTLS 1.2: a Socket whose datagrams nobody else can read, change or forge. In the library gannet::dtls, which needs OpenSSL 3.
 //
 //   auto identity = gannet::DtlsIdentity::self_signed("robot-7").value();
-//   auto socket = gannet::DtlsSocket::open(gannet::Socket::open().value(), {.identity = identity, .trust_anyone = true, .accept = true}).value();
+//   auto socket = gannet::DtlsSocket::open(gannet::Socket::open().value(), {.identity = identity, .accept = true}).value();
 //   socket.bind("127.0.0.1:4433").value();
+//   std::array<std::byte, 2048> buffer;
 //   while (auto datagram = socket.receive(buffer)) static_cast<void>(socket.send_to(datagram->data, datagram->peer));
 //
 // A DtlsSocket is a Socket, over any other: the kernel's, or one of a Host. The calls are the same, and mean this:
@@ -116,7 +117,7 @@ struct DtlsOptions {
   // who accept, must show one if one of these three is set; if none is, whoever knows a shared key comes in where there are such, and else everybody.
   std::vector<Fingerprint> fingerprints{};
   std::string authorities_file{};  // PEM
-  bool trust_anyone = false;       // encrypted, but to whom? For trying things, and for peers who prove themselves in another way
+  bool trust_anyone = false;       // any certificate. Encrypted, but to whom? For trying things, and for peers who prove themselves in another way
   std::string server_name{};       // where an authority signed: the name the server's certificate must be for; also sent to it (SNI)
 
   bool accept = false;  // others may begin: we are a server, too

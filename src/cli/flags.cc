@@ -142,7 +142,7 @@ void add_dtls_flags(Command& command) {
   command.flag("--dtls", "seal every datagram (DTLS 1.2): nobody else can read, change or forge it", sealing.is_wanted);
   text("--cert", "FILE", "our certificate, PEM; echo and listen make one up where there is none", sealing.certificate_file);
   text("--key", "FILE", "its private key, PEM", sealing.key_file);
-  text("--ca", "FILE", "believe whose certificate one of these signed, PEM", sealing.authorities_file);
+  text("--ca", "FILE", "believe whose certificate one of these signed, PEM; whatever its name, unless --server-name", sealing.authorities_file);
   text("--server-name", "NAME", "with --ca: the name that the server's certificate must be for", sealing.server_name);
   command.value(
       "--fingerprint", "SHA256", "believe who has the certificate with this fingerprint; may be given again",
@@ -154,7 +154,7 @@ void add_dtls_flags(Command& command) {
       },
       true);
   command.value(
-      "--psk", "NAME:HEX", "believe who knows this key, 16 bytes or more, and prove ourselves by it; may be given again",
+      "--psk", "NAME:HEX|@FILE", "believe who knows this key, 16 bytes or more, and prove ourselves by it; may be given again",
       [&sealing, remember_dtls](std::string_view flag, std::string_view given) {
         sealing.keys.push_back(parse_shared_key(flag, given));
         remember_dtls(flag);

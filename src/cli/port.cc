@@ -31,7 +31,8 @@ void Port::seal(Socket under, bool accepts) {
     if (sealed.error().code == EINVAL && !accepts && settings_.sealing.keys.empty() && !says_whom) {
       refuse("whom to believe? Give --fingerprint (gannet echo --dtls tells its own), --ca or --psk; or say --trust-anyone");
     }
-    fail("cannot seal datagrams", sealed.error());
+    fail(settings_.sealing.authorities_file.empty() ? "cannot seal datagrams" : "cannot believe those of " + settings_.sealing.authorities_file,
+         sealed.error());
   }
   sealed_ = *std::move(sealed);
 }
@@ -64,9 +65,12 @@ DtlsOptions Port::options(bool accepts) {
 DtlsIdentity Port::identity(bool accepts) {
   const Sealing& sealing = settings_.sealing;
   if (sealing.certificate_file.empty() != sealing.key_file.empty()) refuse("--cert and --key go together");
+  if (!sealing.server_name.empty() && sealing.authorities_file.empty())
+    refuse("--server-name is for certificates that an authority signed: --ca FILE");
   if (!sealing.certificate_file.empty()) {
     const auto identity = DtlsIdentity::from_files(sealing.certificate_file, sealing.key_file);
     if (!identity) fail(fmt::format("cannot use {} and {}", sealing.certificate_file, sealing.key_file), identity.error());
+    if (accepts) report_.fingerprint(identity->fingerprint().value());
     return *identity;
   }
   if (!accepts || !sealing.keys.empty()) return {};

@@ -25,19 +25,56 @@ void forget_errors() {
 
 std::size_t headers_of(const IpAddress& peer) { return (peer.is_ipv4() ? 20 : 40) + 8; }
 
-// What a handshake failed of, from OpenSSL's first error; a fatal alert is the other side's word.
+// What a fatal alert of the other side's means to us.
+const char* meaning_of_alert(int alert) {
+  switch (alert) {
+    case SSL_AD_HANDSHAKE_FAILURE:
+      return "the other side refuses us: it may want a certificate, or a shared key, that we did not offer";
+    case SSL_AD_UNKNOWN_PSK_IDENTITY:
+      return "the other side knows no shared key of this name";
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+      return "the other side does not trust our certificate";
+    case SSL_AD_DECRYPT_ERROR:
+    case SSL_AD_BAD_RECORD_MAC:
+      return "the other side could not verify us: do both have the same key?";
+    case SSL_AD_PROTOCOL_VERSION:
+      return "the other side does not speak DTLS 1.2";
+    default:
+      return SSL_alert_desc_string_long(alert);
+  }
+}
+
+const char* meaning_of_verification(long result) {
+  switch (result) {
+    case X509_V_ERR_CERT_UNTRUSTED:
+      return "its certificate is none that was to be trusted: another fingerprint, or signed by nobody we know";
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+      return "its certificate is signed by nobody among the authorities";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+      return "its certificate is for another name than the one that was to be its";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return "its certificate has expired";
+    default:
+      return X509_verify_cert_error_string(result);
+  }
+}
+
+// What a handshake failed of, from OpenSSL's first error.
 Error failure_of(const SSL* ssl) {
   const unsigned long error = ERR_peek_error();
-  const int reason = ERR_GET_REASON(error);
+  const int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
   const long verified = SSL_get_verify_result(ssl);
   const Error other = openssl_failure(EPROTO, "the handshake failed");
-  if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) {
-    return {ECONNABORTED, SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET)};
-  }
-  if (verified == X509_V_ERR_CERT_UNTRUSTED)
-    return {EACCES, "its certificate is none that was to be trusted: another fingerprint, or signed by nobody we know"};
-  if (verified != X509_V_OK) return {EACCES, X509_verify_cert_error_string(verified)};
-  return other;
+  if (reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) return {ECONNABORTED, meaning_of_alert(reason - SSL_AD_REASON_OFFSET)};
+  if (reason == SSL_R_NO_SHARED_CIPHER)
+    return {EPROTO, "it offers nothing that we could take: a shared key, where we want a certificate, or the reverse?"};
+  if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return {EACCES, "it showed no certificate, and one is demanded"};
+  if (reason == SSL_R_PSK_IDENTITY_NOT_FOUND) return {EACCES, "it named a shared key that we do not have"};
+  return verified != X509_V_OK ? Error{EACCES, meaning_of_verification(verified)} : other;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "dtls/context.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -136,9 +138,11 @@ Result<void> Context::use_identity() {
 Result<void> Context::use_trust() {
   SSL_CTX_set_cert_verify_callback(context_.get(), verify, this);
   if (options_.authorities_file.empty()) return {};
-  errno = 0;
-  if (SSL_CTX_load_verify_file(context_.get(), options_.authorities_file.c_str()) == 1) return {};
-  return openssl_failure(errno == ENOENT || errno == EACCES ? errno : EINVAL, "the authorities_file has no certificates in PEM");
+  const char* const path = options_.authorities_file.c_str();
+  if (::access(path, R_OK) != 0) return Error{errno, nullptr};
+  if (SSL_CTX_load_verify_file(context_.get(), path) == 1) return {};
+  ERR_clear_error();
+  return Error{EINVAL, "the authorities' file has no certificates in PEM"};
 }
 
 SslPtr Context::make_ssl(Association& owner, bool is_server) const {

@@ -47,6 +47,11 @@ Result<BioPtr> open_file(const std::string& path) {
   return Error{code, nullptr};
 }
 
+Error not_pem(const char* why) {
+  ERR_clear_error();
+  return {EINVAL, why};
+}
+
 std::string text_in(BIO* memory) {
   char* text = nullptr;
   const long size = BIO_get_mem_data(memory, &text);
@@ -104,13 +109,13 @@ Result<DtlsIdentity> DtlsIdentity::from_files(const std::string& certificate_fil
   if (!keys) return keys.error();
   auto credentials = std::make_shared<Credentials>();
   credentials->certificate.reset(PEM_read_bio_X509(certificates->get(), nullptr, no_password, nullptr));
-  if (!credentials->certificate) return dtls::openssl_failure(EINVAL, "the file has no certificate in PEM");
+  if (!credentials->certificate) return not_pem("the certificate's file has no certificate in PEM");
   while (CertificatePtr signer{PEM_read_bio_X509(certificates->get(), nullptr, no_password, nullptr)}) {
     credentials->signers.push_back(std::move(signer));
   }
   ERR_clear_error();  // where the file ended
   credentials->key.reset(PEM_read_bio_PrivateKey(keys->get(), nullptr, no_password, nullptr));
-  if (!credentials->key) return dtls::openssl_failure(EINVAL, "the file has no private key in PEM without a password");
+  if (!credentials->key) return not_pem("the key's file has no private key in PEM without a password");
   if (X509_check_private_key(credentials->certificate.get(), credentials->key.get()) != 1) {
     ERR_clear_error();
     return Error{EINVAL, "the private key is not the certificate's"};

@@ -148,7 +148,7 @@ class WithItself(Dtls):
         self.echoes(*self.certificate("client"), "--ca", self.folder / "ca.pem", "--server-name", "server.test")
         code, _, complaint = self.send(*self.certificate("client"), "--ca", self.folder / "ca.pem", "--server-name", "other.test")
         self.assertEqual(code, 1)
-        self.assertIn("hostname mismatch", complaint.lower())
+        self.assertIn("for another name", complaint)
         code, _, complaint = self.send("--ca", self.folder / "ca.pem", "--server-name", "server.test")
         self.assertEqual(code, 1, "without a certificate of its own")
 
@@ -186,6 +186,10 @@ class WithItself(Dtls):
                              ("go together", ["--dtls", "--cert", "x", "--trust-anyone"]), ("64 hexadecimal digits", ["--dtls", "--fingerprint", "12"]),
                              ("between two", ["--dtls", "--trust-anyone", "-b"])):
             self.refuses(["send", *flags, "--data", "x", LOCALHOST, self.port], 2, words)
+        self.refuses(["send", "--dtls", "--trust-anyone", "--server-name", "x", "--data", "x", LOCALHOST, self.port], 2, "--ca FILE")
+        self.refuses(["send", "--dtls", "--ca", "/nowhere.pem", "--data", "x", LOCALHOST, self.port], 1, "/nowhere.pem: No such file")
+        self.refuses(["send", "--dtls", "--ca", "README.md", "--data", "x", LOCALHOST, self.port], 1, "README.md", "no certificates in PEM")
+        self.refuses(["echo", "--dtls", "--cert", "README.md", "--key", "README.md", LOCALHOST, self.port], 1, "no certificate in PEM")
         self.refuses(["send", "--dtls", "--trust-anyone", "--dtls-mtu", 100, "--data", "x", LOCALHOST, self.port], 1, "320 to 65535")
         self.refuses(["send", "--dtls", "--trust-anyone", "--data", "x", LOCALHOST, self.port], 1, "nobody listens there")
         self.echo()
@@ -240,7 +244,7 @@ class Hostile(Dtls):
         self.assertLess(after - before, 30_000, "kilobytes; sanitizers keep what is freed")
         code, seen = echo.end()
         self.assertEqual(code, 0)
-        self.assertGreater(sum(count for name, count in seen[-1]["drops"].items() if name.startswith("dtls_")), 10_000)
+        self.assertGreater(sum(count for name, count in seen[-1]["drops"].items() if name.startswith("dtls_")), 500)
 
 
 class WithOpenssl(Dtls):
