@@ -49,13 +49,17 @@ struct Command {
 void command(Socket socket, const Address& robot, std::chrono::seconds time) {
   socket.connect(robot).value();
   const Clock::time_point begin = Clock::now();
-  for (Command command; Clock::now() < begin + time; ++command.number) {
+  Command command;
+  std::uint32_t refused = 0;
+  for (; Clock::now() < begin + time; ++command.number) {
     command.made = Clock::now().time_since_epoch().count();
     command.speed = static_cast<std::int32_t>(500 * std::sin(command.number * 0.02));
     const auto sent = socket.send(command.emit());
     if (!sent && sent.error().code != ECONNREFUSED) sent.value();  // a robot that is not there yet may come
+    refused += sent ? 0 : 1;
     std::this_thread::sleep_until(begin + (command.number + 1) * period);
   }
+  std::cout << command.number << " commands, " << refused << (refused == 0 ? " refused" : " refused, since nobody was there") << std::endl;
 }
 
 struct Report {

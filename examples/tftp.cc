@@ -70,6 +70,7 @@ void answer(Transfer& transfer, const fs::path& folder, const std::string& text)
 void serve(Socket& socket, OpenSocket open, const Address& local, const fs::path& served, std::ostream& output) {
   constexpr int most_at_once = 64;  // who asks while so many are served is not answered, and will ask again
   static std::atomic<int> under_way = 0;
+  if (!fs::is_directory(served)) throw std::runtime_error(served.string() + " is no folder");
   const fs::path folder = fs::canonical(served);
   socket.bind(local).value();
   output << "Listening on " << socket.local_address().value().to_string() << std::endl;

@@ -124,6 +124,11 @@ class Control(Uses):
         self.assertIn("Listening", robot.stdout.readline())
         return port, lambda: [int(word) for word in self.REPORT.search(robot.communicate(timeout=PATIENCE)[0]).groups()]
 
+    def test_no_robot(self):
+        code, said, _ = self.run_one(example("robot"), "command", f"{LOCALHOST}:{free_port()}", 1)
+        self.assertEqual(code, 0)
+        self.assertRegex(said, r"\A\d+ commands, 1?\d\d refused, since nobody was there\n\Z")
+
     def test_only_the_newest_counts(self):
         port, report = self.drive()
         flags = ["--loss", "20%", "--delay", "20ms", "--jitter", "10ms", "--reorder", "20%", "--seed", "4"]
