@@ -73,7 +73,7 @@ struct BeaconOptions {
   std::chrono::milliseconds lifetime{10000};  // how long one is believed; at least two intervals, at most an hour
   int ttl = 1;                                // of multicasts: 1 stays on the link
   std::size_t most_peers = 1024;              // 1 to 65,536
-  std::size_t most_peers_at_one_address = 256;
+  std::size_t most_peers_at_one_address = 64;
   Authenticator authenticator{};  // empty: no key; then whoever can be asked back at its address is believed
   std::uint64_t id = 0;           // 0: chosen at random
   std::uint64_t seed = 0;         // of everything random, for tests: who knows it can forge answers; 0: from the system

@@ -229,6 +229,7 @@ TEST(BeaconNode, SequenceNumbersWrap) {
   other.join();
   for (int i = 0; i < 20; ++i) {
     bench.run_for(3s);
+    other.answer();
     other.profile.metadata = {{"count", std::to_string(i)}};
     other.announce();
   }
@@ -306,8 +307,139 @@ TEST(BeaconNode, FromAnotherAddressItIsAskedThereFirst) {
   ASSERT_EQ(questions.size(), 1U);
   EXPECT_LE(questions[0].bytes.size(), 3 * other.make({.type = Type::announcement}).size());
   other.send(other.make({.type = Type::announcement, .echo = questions[0].header.nonce}), false, elsewhere);
-  EXPECT_EQ(bench.take_events(), "changed other") << "it is there indeed: a second interface of it";
+  EXPECT_EQ(bench.take_events(), "") << "a second interface of it, perhaps; or somebody who knows its id";
   EXPECT_EQ(bench.node.peers(bench.now).at(0).paths.at(0).source, elsewhere);
+}
+
+// Without a key, who answers elsewhere for a peer that answers at home says nothing of it, does not number for it and does not end it; when there is
+// no answer at home any more, it has moved.
+TEST(BeaconNode, APeerMovesWhenItsHomeIsSilent) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  Other moved{.bench = bench, .name = "moved", .at = Address::parse("10.0.0.66:666").value(), .sequence = other.sequence + 1000};
+  bench.take_events();
+  for (int second = 0; second < 60; ++second) {
+    if (second % 3 == 0) moved.announce();
+    bench.run_for(1s);
+    other.answer();
+    moved.answer();
+  }
+  moved.leave();
+  EXPECT_EQ(bench.take_events(), "");
+  EXPECT_EQ(bench.node.peers(bench.now).at(0).name, "other");
+  for (int second = 0; second < 12; ++second) {
+    if (second % 3 == 0) moved.announce();
+    bench.run_for(1s);
+    moved.answer();
+  }
+  EXPECT_EQ(bench.take_events(), "changed moved") << "and did not expire";
+  moved.leave();
+  EXPECT_EQ(bench.take_events(), "left moved");
+}
+
+// The same of one who says that the peer was started again, and was given the ids of the living by a seed.
+TEST(BeaconNode, AnotherIncarnationElsewhereWaitsUntilTheFirstIsSilent) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  Other again{.bench = bench, .name = "again", .at = Address::parse("10.0.0.66:666").value(), .incarnation = 71};
+  const auto go_on = [&](int seconds, bool lives) {
+    for (int second = 0; second < seconds; ++second) {
+      if (second % 3 == 0) again.announce();
+      bench.run_for(1s);
+      if (lives) other.answer();
+      again.answer();
+    }
+  };
+  go_on(60, true);
+  EXPECT_EQ(bench.take_events(), "joined other");
+  go_on(14, false);
+  EXPECT_EQ(bench.take_events(), "expired other, joined again");
+}
+
+// A forged number does not put the peer's own behind it for good.
+TEST(BeaconNode, FarSequenceNumbersNeedAnAnswer) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  Other forger = other;
+  forger.sequence += 0x7ffffff0;
+  forger.announce();
+  EXPECT_EQ(bench.dropped(Drop::replayed), 1U);
+  forger.sequence = other.sequence + 60'000;
+  forger.announce();  // within bounds; so far its address alone tells
+  for (int second = 0; second < 30; ++second) {
+    bench.run_for(1s);
+    other.answer();
+  }
+  EXPECT_EQ(bench.take_events(), "joined other");
+}
+
+// With a key all that was ever said can be said again, by anybody: that alone keeps nobody alive.
+TEST(BeaconNode, ReplayDoesNotKeepTheDeadAlive) {
+  BeaconOptions options = options_of("self");
+  options.authenticator = with_key(1);
+  Bench bench(options);
+  Other other{.bench = bench, .name = "other", .authenticator = with_key(1)};
+  other.join();
+  std::vector<std::vector<std::byte>> captured;
+  for (int i = 0; i < 20; ++i) captured.push_back(other.make({.type = Type::announcement, .echo = 55}));
+  for (const auto& bytes : captured) {
+    bench.run_for(3s);
+    other.send(bytes, false, Address::parse("10.66.6.6:5").value());
+  }
+  EXPECT_EQ(bench.take_events(), "joined other, expired other");
+}
+
+// And who passes on what a peer with a key says is not where the peer is.
+TEST(BeaconNode, ARelayDoesNotMoveAPeer) {
+  BeaconOptions options = options_of("self");
+  options.authenticator = with_key(1);
+  Bench bench(options);
+  Other other{
+      .bench = bench, .name = "other", .profile = {.roles = {}, .addresses = {Address{{}, 99}}, .metadata = {}}, .authenticator = with_key(1)};
+  other.join();
+  const Address relay = Address::parse("10.66.6.6:5").value();
+  other.send(other.make({.type = Type::announcement}), false, relay);
+  bench.run_for(30ms);
+  const auto questions = bench.take(relay);
+  ASSERT_EQ(questions.size(), 1U);
+  other.send(other.make({.type = Type::announcement, .echo = questions[0].header.nonce}), false, relay);
+  EXPECT_EQ(bench.node.peers(bench.now).at(0).profile.addresses.at(0).to_string(), "10.0.0.7:99");
+}
+
+// Copies of one datagram, with the source that it had, use up nothing of the peer's pace, and are not answered.
+TEST(BeaconNode, CopiesDoNotSilenceAPeer) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  const auto old = other.make({.type = Type::announcement, .nonce = 5}, 400);
+  for (int step = 0; step < 30'000; ++step) {
+    bench.run_for(1ms);
+    other.send(old, false);
+    if (step % 3000 == 0) other.announce();
+    other.answer();
+    if (step == 0) bench.sent.clear();
+  }
+  EXPECT_EQ(bench.take_events(), "joined other");
+  EXPECT_EQ(bench.dropped(Drop::too_fast), 0U);
+  EXPECT_EQ(std::ranges::count(bench.sent, 5U, [](const Sent& each) { return each.header.echo; }), 0);
+}
+
+// A nonce is of one identity, too: who has an address does not answer for others there whom nobody asked.
+TEST(BeaconNode, EachIdentityIsAsked) {
+  Bench bench;
+  Other first{.bench = bench, .name = "first"};
+  first.announce();
+  bench.run_for(30ms);
+  const std::uint64_t nonce = bench.take(first.at).at(0).header.nonce;
+  Other second{.bench = bench, .name = "second", .id = 8}, third{.bench = bench, .name = "third", .incarnation = 71};
+  second.send(second.make({.type = Type::announcement, .echo = nonce}), false);
+  third.send(third.make({.type = Type::announcement, .echo = nonce}), false);
+  EXPECT_EQ(bench.take_events(), "");
+  first.send(first.make({.type = Type::announcement, .echo = nonce}), false);
+  EXPECT_EQ(bench.take_events(), "joined first");
 }
 
 TEST(BeaconNode, TwoOfOneName) {
@@ -472,9 +604,60 @@ TEST(BeaconNode, PeersAtOneAddressAreBounded) {
   for (std::uint64_t id = 100; id < 115; ++id) join(id, 7);
   EXPECT_EQ(bench.node.peers(bench.now).size(), 10U);
   EXPECT_EQ(bench.dropped(Drop::address_full), 5U);
-  for (std::uint64_t id = 200; id < 215; ++id) join(id, static_cast<std::uint8_t>(id));
+  bench.take_events();
+  for (std::uint64_t id = 200; id < 225; ++id) join(id, static_cast<std::uint8_t>(id));
   EXPECT_EQ(bench.node.peers(bench.now).size(), 20U);
-  EXPECT_EQ(bench.dropped(Drop::peers_full), 5U);
+  // The crowd makes room, as long as it is four times as many; who came alone does not.
+  EXPECT_EQ(bench.dropped(Drop::peer_displaced), 7U);
+  EXPECT_EQ(bench.dropped(Drop::peers_full), 8U);
+}
+
+// Without a key nobody is believed for an hour because he says so.
+TEST(BeaconNode, LongLifetimesNeedAKey) {
+  for (const bool has_key : {false, true}) {
+    BeaconOptions options = options_of("self");
+    if (has_key) options.authenticator = with_key(1);
+    Bench bench(options);
+    Other other{.bench = bench, .name = "other", .lifetime = 3'600'000, .authenticator = options.authenticator};
+    other.join();
+    bench.run_for(31s);
+    EXPECT_EQ(bench.take_events(), has_key ? "joined other" : "joined other, expired other");
+  }
+}
+
+// Sixty-four of one address, each of a very short lifetime, that ask as often as they may: this beacon still announces itself, still answers others,
+// and says little more than it hears.
+TEST(BeaconNode, ACrowdOfPeersDoesNotStarveTheOthers) {
+  Bench bench;
+  std::vector<Other> crowd;
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    crowd.push_back({.bench = bench, .name = "crowd", .at = Address{IpAddress::ipv4(10, 66, 6, 6), 5000}, .id = 100 + i, .lifetime = 200});
+  }
+  Other honest{.bench = bench, .name = "honest"};
+  honest.join();
+  bench.run_for(3s);
+  bench.sent.clear();
+  std::size_t asked = 0, answered = 0, announced = 0, datagrams = 0;
+  for (int step = 1; step <= 10'000; ++step) {
+    bench.run_for(1ms);
+    Other& one = crowd[static_cast<std::size_t>(step) % 64];
+    one.send(one.make({.type = Type::announcement, .nonce = 7}, 60), false);
+    if (step % 500 == 0) honest.send(honest.make({.type = Type::announcement, .nonce = 5}, 400), false), ++asked;
+    for (const Sent& sent : bench.sent) {
+      datagrams += sent.to_group ? 0 : 1;
+      announced += sent.to_group ? 1 : 0;
+      answered += sent.route.peer == honest.at && sent.header.echo == 5 ? 1 : 0;
+    }
+    for (const Sent& question : std::exchange(bench.sent, {})) {
+      if (question.route.peer != one.at || question.header.nonce == 0) continue;
+      one.send(one.make({.type = Type::announcement, .echo = question.header.nonce}), false);
+    }
+    bench.sent.clear();
+  }
+  EXPECT_GT(bench.node.peers(bench.now).size(), 10U);
+  EXPECT_EQ(answered, asked);
+  EXPECT_GE(announced, 3U);
+  EXPECT_LE(datagrams, 10'000U / 2);
 }
 
 TEST(BeaconNode, APeerThatSaysTooMuch) {
