@@ -34,6 +34,12 @@ Result<void> check_options(const BeaconOptions& options) {
   if (!std::ranges::all_of(options.groups, &IpAddress::is_multicast)) {
     return Error{EINVAL, "a beacon's groups are multicast addresses, 224.0.0.0 to 239.255.255.255 or ff00::/8"};
   }
+  for (std::size_t i = 0; i < options.groups.size(); ++i) {
+    if (std::ranges::count(options.groups, options.groups[i]) > 1) return Error{EINVAL, "a beacon's groups differ"};
+  }
+  if (!options.multicast && (!options.groups.empty() || !options.interfaces.empty())) {
+    return Error{EINVAL, "groups and interfaces are for multicast, which is off"};
+  }
   if (options.port == 0) return Error{EINVAL, "the groups' port is 1 to 65535, the same for all beacons that are to meet"};
   if (options.interfaces.size() > 32) return Error{EINVAL, "a beacon names at most 32 interfaces"};
   if (options.seeds.size() > 32) return Error{EINVAL, "a beacon has at most 32 seeds"};

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <algorithm>
+
 #include "base/hash.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -572,6 +574,37 @@ TEST(BeaconNode, AFloodOfForgedBeacons) {
   EXPECT_LT(bench.dropped(Drop::unanswered), 12'000U) << "no more than 1024 a second are asked, and once 2048";
 }
 
+// 20,000 announcements and as many questions a second, forged from all over the world, do not keep a neighbour waiting.
+TEST(BeaconNode, NeighboursAreServedInAFlood) {
+  Bench bench;
+  bench.node.set_networks({{home.ip, 24}});
+  Rng rng(5);
+  Other late{.bench = bench, .name = "late"};
+  for (int step = 1; step <= 50'000 && bench.events.empty(); ++step) {
+    bench.now += 100us;
+    for (int i = 0; i < 4; ++i) {
+      const Address from{IpAddress::ipv4(static_cast<std::uint32_t>(rng.next()) & 0x0fffffff), 2000};
+      Other forged{.bench = bench, .name = "forged", .at = from, .id = rng.next() | 1};
+      const bool to_group = i % 2 == 0;
+      const auto bytes = forged.make({.type = Type::announcement, .nonce = to_group ? 0U : 5U}, 60);
+      bench.node.input({.data = bytes, .route = {from, to_group ? group : home.ip, 2, Door::shared}, .to_group = to_group}, bench.now);
+    }
+    if (step % 10'000 == 5'000) late.announce();
+    if (step % 20 == 0) bench.settle(), late.answer(), bench.sent.clear();
+  }
+  EXPECT_EQ(bench.take_events(), "joined late");
+  EXPECT_LT(bench.now, start + 2s) << "at the first attempt";
+}
+
+TEST(BeaconNode, NetworksContainTheirHosts) {
+  const auto ip = [](const char* text) { return IpAddress::parse(text).value(); };
+  EXPECT_TRUE((Network{ip("10.0.1.1"), 23}).contains(ip("10.0.0.255")));
+  EXPECT_FALSE((Network{ip("10.0.1.1"), 24}).contains(ip("10.0.0.255")));
+  EXPECT_TRUE((Network{ip("2001:db8::1"), 64}).contains(ip("2001:db8::ffff:0:0:1")));
+  EXPECT_FALSE((Network{ip("2001:db8::1"), 128}).contains(ip("2001:db8::3")));
+  EXPECT_FALSE((Network{ip("10.0.0.1"), 8}).contains(ip("a00::1")));
+}
+
 TEST(BeaconNode, MemoryStaysWhatItWas) {
   Bench bench;
   Rng rng(5);
@@ -826,6 +859,42 @@ TEST(BeaconNode, HintsFromWhoIsNoSeed) {
   EXPECT_TRUE(bench.take(victim.address).empty());
 }
 
+// A seed that means harm, or whom somebody speaks for, names one address many times, and many ports of one host.
+TEST(BeaconNode, HintsReflectLittle) {
+  BeaconOptions options = options_of("self");
+  options.seeds = {Address::parse("10.0.0.5:65437").value()};
+  Bench bench(options);
+  Other seed{.bench = bench, .name = "seed", .at = options.seeds[0], .id = 5};
+  bench.settle();
+  ASSERT_EQ(seed.answer(), 1U);
+  std::size_t heard = 0, said = 0;
+  for (const bool many_ports : {false, true}) {
+    std::vector<Hint> all;
+    for (std::uint16_t i = 0; i < 30; ++i) {
+      all.push_back({900U + i, 1, {IpAddress::ipv4(203, 0, 113, many_ports ? 10 : 9), static_cast<std::uint16_t>(many_ports ? 1000 + i : 53)}});
+    }
+    std::span<const Hint> hints(all);
+    std::vector<std::byte> body;
+    append_hints(body, hints, 1100);
+    std::array<std::byte, most_bytes> room;
+    const Header header{.type = Type::hints, .id = 5, .incarnation = 70, .sequence = ++seed.sequence, .lifetime = 10'000};
+    const auto bytes = emit_message(header, {body, 0, 0}, {}, 0, 0, room);
+    heard += bytes.size();
+    seed.send({bytes.begin(), bytes.end()}, false);
+  }
+  bench.run_for(5s);
+  for (const Sent& sent : bench.sent) said += sent.route.peer.ip.number() >> 8 == 0xcb0071 ? sent.bytes.size() : 0;
+  EXPECT_TRUE(said > 0 && said <= 3 * heard) << said;
+}
+
+TEST(BeaconNode, ALinkLocalAddressIsOnTheLinkByWhichItsOwnerIsHeard) {
+  Bench bench;
+  const Address announced{IpAddress::parse("fe80::7").value(), 99, 0};
+  Other other{.bench = bench, .name = "other", .profile = {.roles = {}, .addresses = {announced}, .metadata = {}}};
+  other.join();
+  EXPECT_EQ(bench.node.peers(bench.now).at(0).profile.addresses.at(0).scope, 2U);
+}
+
 TEST(BeaconNode, OptionsOutOfTheirBounds) {
   const auto code = [](auto change) {
     BeaconOptions options = options_of("a");
@@ -835,6 +904,9 @@ TEST(BeaconNode, OptionsOutOfTheirBounds) {
   EXPECT_EQ(code([](auto&) {}), 0);
   EXPECT_EQ(code([](auto& o) { o.groups = {IpAddress::ipv4(10, 0, 0, 1)}; }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.port = 0; }), EINVAL);
+  EXPECT_EQ(code([](auto& o) { o.groups = {group, group}; }), EINVAL);
+  EXPECT_EQ(code([](auto& o) { o.groups = {group}, o.multicast = false; }), EINVAL);
+  EXPECT_EQ(code([](auto& o) { o.interfaces = {"lo"}, o.multicast = false; }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.interval = std::chrono::milliseconds(10); }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.lifetime = std::chrono::milliseconds(5000); }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.seeds = {Address{group, 1}}; }), EINVAL);
