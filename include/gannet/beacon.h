@@ -24,7 +24,7 @@
 // and never more than three times the bytes that came; a question of 400 bytes, once, to whom a seed told of, 8 a second at one address; answers to
 // peers, 64 a second at one address; to one peer a question a second; datagrams of one peer, 32 a second; events that nobody takes (the oldest is
 // lost). drops() has each by its name. A flood of forged sources from all over the world keeps newcomers beyond a router waiting, at 40,000 a second
-// for about half a minute, those nearby hardly; one that forges sources of a connected network does it to those, too; over a host of ours all count
+// for up to about a minute, those nearby hardly; one that forges sources of a connected network does it to those, too; over a host of ours all count
 // as beyond.
 //
 // Threads: any once started. Without start() the beacon lives in next(), in one thread, and must be called at least a few times in each interval.

@@ -196,8 +196,8 @@ void Node::advance(Time now) {
   while (Record* record = peers_.take_due(now)) look_at(*record, now);
 }
 
-// Not heard for half its lifetime, or without an answer for long, it is asked: at home, then elsewhere, and never more often than once a second
-// (where this beacon itself lives longer than ten).
+// Not heard for half its lifetime, or without an answer for long, it is asked: at home, then elsewhere, and never more often than once a second (or
+// ten times in this beacon's own lifetime, where that is short).
 void Node::look_at(Record& record, Time now) {
   if (now >= record.expires) return peers_.remove(record, PeerEvent::Kind::expired, now);
   const Time wanted = std::min(record.heard + record.lifetime / 2, record.proof_due);
