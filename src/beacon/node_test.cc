@@ -645,6 +645,23 @@ TEST(BeaconNode, PeersAtOneAddressAreBounded) {
   EXPECT_EQ(bench.dropped(Drop::peers_full), 8U);
 }
 
+// Who has one IPv6 address has all of its /64.
+TEST(BeaconNode, ACrowdInOnePrefixMakesRoom) {
+  BeaconOptions options = options_of("self");
+  options.most_peers = 20;
+  Bench bench(options);
+  const auto join = [&](std::uint64_t id, const std::string& at) {
+    Other other{.bench = bench, .name = "other", .at = Address{IpAddress::parse(at).value(), 5000}, .id = id};
+    other.join();
+  };
+  for (std::uint64_t id = 100; id < 120; ++id) join(id, "2001:db8::" + std::to_string(id));
+  join(8, "2001:db8::8");
+  EXPECT_EQ(bench.dropped(Drop::peers_full), 1U);
+  join(9, "2001:db8:0:1::9");
+  EXPECT_EQ(bench.dropped(Drop::peer_displaced), 1U);
+  EXPECT_EQ(bench.node.peers(bench.now).front().id, 9U);
+}
+
 // Without a key nobody is believed for an hour because he says so.
 TEST(BeaconNode, LongLifetimesNeedAKey) {
   for (const bool has_key : {false, true}) {
