@@ -5,6 +5,7 @@
 // Presence and status are the beacon's: announced to all, and to a newcomer at once. Samples go by a socket of their own, at whose address the beacon
 // announces them, 50 a second and numbered: a lost one is not sent again, but the planner knows that it was. No broker, no configuration, no order in
 // which to start them; an agent that is killed is missed after the lifetime of its last announcement.
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <iostream>
@@ -41,6 +42,12 @@ struct Stream {
   }
 };
 
+// What others say goes to a terminal, which obeys some characters.
+std::string printable(std::string text) {
+  std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
+
 class Agent {
  public:
   Agent(Beacon beacon, Socket socket, Plan plan) : beacon_(std::move(beacon)), socket_(std::move(socket)), plan_(std::move(plan)) {}
@@ -63,10 +70,14 @@ class Agent {
   void tell(const PeerEvent& event) {
     const gannet::Peer& peer = event.peer;
     std::cout << peer.name << ' ' << to_string(event.kind);
-    for (const auto& [key, value] : peer.profile.metadata) std::cout << ", " << key << ": " << value;
+    for (const auto& [key, value] : peer.profile.metadata) std::cout << ", " << printable(key) << ": " << printable(value);
     std::cout << std::endl;
     const bool is_here = event.kind == PeerEvent::Kind::joined || event.kind == PeerEvent::Kind::changed;
-    if (is_here && peer.has_role("planner") && !peer.profile.addresses.empty()) {
+    // Samples go to where the planner was heard from, and not to a third to whom it points.
+    const auto was_heard = [&](const Address& to) {
+      return std::ranges::any_of(peer.paths, [&](const auto& path) { return path.source.ip == to.ip; });
+    };
+    if (is_here && peer.has_role("planner") && !peer.profile.addresses.empty() && was_heard(peer.profile.addresses.front())) {
       planners_[peer.id] = peer.profile.addresses.front();
     } else {
       planners_.erase(peer.id);
@@ -82,16 +93,18 @@ class Agent {
 
   void listen(Clock::time_point until) {
     std::array<std::byte, 256> buffer;
-    while (const auto datagram = socket_.receive(buffer, until)) {
+    do {
+      const auto datagram = socket_.receive(buffer, until);
+      if (!datagram) return;
       // Anybody can send to a socket: what is no sample is left out, and so are sensors that are too many.
       const std::string_view text = gannet::text_of(datagram->data);
       const std::size_t space = text.find(' ');
       std::uint32_t number = 0;
       if (space == 0 || space == text.npos || plan_.role != "planner") continue;
       if (std::from_chars(text.data() + space + 1, text.data() + text.size(), number).ec != std::errc()) continue;
-      const std::string name(text.substr(0, space));
+      const std::string name = printable(std::string(text.substr(0, space)));
       if (streams_.contains(name) || streams_.size() < most_sensors) streams_[name].take(number);
-    }
+    } while (Clock::now() < until);  // however much comes
   }
 
   // Says how it fares, to all, where that has changed.

@@ -11,9 +11,21 @@
 // make none; with an authenticator, neither do those who lack the key. Time is monotonic: setting the clock does nothing. After a pause (a process
 // that was stopped, a suspended laptop) peers are asked before any is given up.
 //
-// Bounds, with what happens there: peers (further ones are not taken, and counted; the known are never displaced), peers at one IP address, questions
-// to the unknown and answers to them (a number each second in all and for each IP address; and never more than three times the bytes that came),
-// datagrams of one peer (32 a second), events that nobody takes (the oldest is lost, and counted). drops() has each by its name.
+// Who can be believed. Without a key, whoever has an address, or reads what goes to it and forges it as a source, speaks for every peer that is
+// there; from another address a peer is heard, once it was asked there, but changes, restarts and leaves only from its home, where it joined, until
+// three questions there go unanswered. Ids are no secret: seeds hand them out. The IPv4 address put for 0.0.0.0 is where an answer came from, for a
+// peer that joined over IPv6 whichever came first. With a key, nobody without it says anything; what is played back keeps a dead peer for at most
+// four lifetimes (or, of more than 200 peers, as many fifths of a second); but a key authenticates no address: who passes datagrams on can make a
+// peer seem to be where he is, where it was not known before. All who share the key can be any of them.
+//
+// Bounds, with what happens there: peers at one IP address (further ones are not taken) and in all (one of a crowd, four times as many at one IPv4
+// address or IPv6 /64 as at the newcomer's, makes room; else the newcomer is not taken); 256 joins at once at one address, then 64 a second;
+// questions to the unknown and answers to them, 1024 a second each for those on a directly connected network and for all beyond, 128 for an address,
+// and never more than three times the bytes that came; a question of 400 bytes, once, to whom a seed told of, 8 a second at one address; answers to
+// peers, 64 a second at one address; to one peer a question a second; datagrams of one peer, 32 a second; events that nobody takes (the oldest is
+// lost). drops() has each by its name. A flood of forged sources from all over the world keeps newcomers beyond a router waiting, at 40,000 a second
+// for up to about a minute, those nearby hardly; one that forges sources of a connected network does it to those, too; over a host of ours all count
+// as beyond.
 //
 // Threads: any once started. Without start() the beacon lives in next(), in one thread, and must be called at least a few times in each interval.
 // Errors: a failed call is a Result. Sources: RFC 8085 3.1 and 6 (rates, amplification), RFC 2365 and RFC 4291 2.7 (the groups), RFC 1982 (sequence
@@ -43,8 +55,8 @@ struct BeaconTag {
   std::array<std::byte, 32> bytes{};
   std::size_t size = 0;
 };
-// The tag of a message: a keyed hash such as HMAC-SHA-256, the same in all beacons that share a key. Called in the beacon's thread, for each
-// datagram.
+// The tag of a message: a keyed hash such as HMAC-SHA-256, the same in all beacons that share a key. Called for each datagram, in the beacon's thread
+// and in those that call open(), next(), update(), leave() or the destructor, under the beacon's lock: it must not call the beacon.
 using Authenticator = std::function<BeaconTag(std::span<const std::byte> message)>;
 
 // What others are told. Texts are UTF-8 without control characters, values of metadata any UTF-8. All of it has to fit in one datagram of 1200 bytes.
@@ -65,16 +77,18 @@ struct BeaconOptions {
   std::vector<std::pair<std::string, std::string>> metadata{};
   std::string realm{};              // whoever has another does not see us, nor we them; up to 63 bytes
   std::vector<IpAddress> groups{};  // up to 4; empty: 239.255.71.66 and ff15::6761:6e6e:6574. Over a Host of ours, which speaks IPv4, the first alone
-  std::uint16_t port = beacon_port;           // of the groups, and where seeds are asked
-  std::vector<std::string> interfaces{};      // by name, up to 32; empty: all that are up and have an address (the first 32), as they come and go
-  bool multicast = true;                      // false: seeds alone
-  std::vector<Address> seeds{};               // up to 32; port 0: `port`
-  std::chrono::milliseconds interval{3000};   // between announcements, give or take a tenth; 100 ms to 10 minutes
-  std::chrono::milliseconds lifetime{10000};  // how long one is believed; at least two intervals, at most an hour
-  int ttl = 1;                                // of multicasts: 1 stays on the link
-  std::size_t most_peers = 1024;              // 1 to 65,536
-  std::size_t most_peers_at_one_address = 256;
-  Authenticator authenticator{};  // empty: no key; then whoever can be asked back at its address is believed
+  std::uint16_t port = beacon_port;          // of the groups, and where seeds are asked
+  std::vector<std::string> interfaces{};     // by name, up to 32; empty: all that are up and have an address (the first 32), as they come and go
+  bool multicast = true;                     // false: seeds alone
+  std::vector<Address> seeds{};              // up to 32; port 0: `port`
+  std::chrono::milliseconds interval{3000};  // between announcements, give or take a tenth; 100 ms to 10 minutes
+  // How long one is believed; at least two intervals, at most an hour. Of others without a key, three of ours or 30 s, whichever is more; then they
+  // are asked.
+  std::chrono::milliseconds lifetime{10000};
+  int ttl = 1;                    // of multicasts: 1 stays on the link
+  std::size_t most_peers = 1024;  // 1 to 65,536
+  std::size_t most_peers_at_one_address = 64;
+  Authenticator authenticator{};  // empty: no key
   std::uint64_t id = 0;           // 0: chosen at random
   std::uint64_t seed = 0;         // of everything random, for tests: who knows it can forge answers; 0: from the system
 };
@@ -93,7 +107,7 @@ struct PeerPath {
 };
 
 struct Peer {
-  std::uint64_t id = 0;           // of this one alone, and no other
+  std::uint64_t id = 0;           // the same as long as it is there; who has no key, or has it too, may claim another's
   std::uint32_t incarnation = 0;  // another one with the same id is the same peer, started again
   std::string name{};
   Profile profile{};           // addresses as they are reached from here: with the peer's own where it announced 0.0.0.0 or ::
@@ -146,7 +160,7 @@ class Beacon {
   // Changes what others are told, who learn it at once; of changes within 50 ms of one another, the last. EINVAL or EMSGSIZE as open(), and then
   // nothing is changed.
   Result<void> update(const Profile& profile);
-  // Says goodbye three times, within 100 ms.
+  // Says goodbye three times, 40 ms apart, or more where there is much to send. Waits for a second at most.
   Result<void> leave();
 
   // A descriptor that poll(2) finds readable when next() would not wait, once started. Its bytes are not for reading.
@@ -161,6 +175,7 @@ class Beacon {
  private:
   struct State;  // src/beacon/session.h
   explicit Beacon(std::unique_ptr<State> state);
+  [[nodiscard]] State& state() const;  // one that was moved from has none: to call it is a bug, which ends the process
   std::unique_ptr<State> state_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "beacon/session.h"
 
 namespace gannet {
@@ -44,15 +45,20 @@ Result<Beacon> Beacon::open(Host& host, BeaconOptions options) {
   return Beacon(std::move(*state));
 }
 
-Result<void> Beacon::start() { return state_->start(); }
-Result<PeerEvent> Beacon::next(Deadline deadline) { return state_->next(deadline); }
-Result<void> Beacon::update(const Profile& profile) { return state_->update(profile); }
-Result<void> Beacon::leave() { return state_->leave(); }
+Beacon::State& Beacon::state() const {
+  ASSERT(state_ != nullptr);
+  return *state_;
+}
 
-int Beacon::fd() const { return state_->fd(); }
-std::vector<Peer> Beacon::peers() const { return state_->peers(); }
-std::vector<BeaconPath> Beacon::paths() const { return state_->paths(); }
-std::vector<Count> Beacon::drops() const { return state_->drops(); }
-std::uint64_t Beacon::id() const { return state_->id(); }
+Result<void> Beacon::start() { return state().start(); }
+Result<PeerEvent> Beacon::next(Deadline deadline) { return state().next(deadline); }
+Result<void> Beacon::update(const Profile& profile) { return state().update(profile); }
+Result<void> Beacon::leave() { return state().leave(); }
+
+int Beacon::fd() const { return state().fd(); }
+std::vector<Peer> Beacon::peers() const { return state().peers(); }
+std::vector<BeaconPath> Beacon::paths() const { return state().paths(); }
+std::vector<Count> Beacon::drops() const { return state().drops(); }
+std::uint64_t Beacon::id() const { return state().id(); }
 
 }  // namespace gannet

@@ -4,6 +4,7 @@
 // not twice. So the table is small: buckets of four, chosen by a keyed hash, and who comes to a full one takes the place of another at random. Owner:
 // Node.  Thread: its.  Allocates: at construction.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -65,23 +66,27 @@ class Candidates {
   Time next_due_ = never;
 };
 
-// What a question carries, and its answer repeats: a hash of the address that was asked and of the time, so that a question is remembered by nobody.
-// Good for 8 to 16 seconds.
+// What a question carries, and its answer repeats: a hash of the address that was asked, of whom (0, 0: whoever is there) and of the time, so that a
+// question is remembered by nobody. Good for 8 to 16 seconds.
 class Cookies {
  public:
   explicit Cookies(const HashKey& key) : key_(key) {}
-  [[nodiscard]] std::uint64_t make(const Address& asked, Time now) const { return make(asked, slot(now)); }
-  [[nodiscard]] bool is_good(std::uint64_t echo, const Address& source, Time now) const {
-    return echo == make(source, slot(now)) || echo == make(source, slot(now) - 1);
+  [[nodiscard]] std::uint64_t make(const Address& asked, std::uint64_t id, std::uint32_t incarnation, Time now) const {
+    return make(asked, id, incarnation, slot(now));
+  }
+  [[nodiscard]] bool is_good(std::uint64_t echo, const Address& source, std::uint64_t id, std::uint32_t incarnation, Time now) const {
+    return echo == make(source, id, incarnation, slot(now)) || echo == make(source, id, incarnation, slot(now) - 1);
   }
   static constexpr Duration longest_validity = 16s;
 
  private:
   static std::int64_t slot(Time now) { return now.time_since_epoch() / Duration(8s); }
-  [[nodiscard]] std::uint64_t make(const Address& address, std::int64_t slot) const {
+  [[nodiscard]] std::uint64_t make(const Address& address, std::uint64_t id, std::uint32_t incarnation, std::int64_t slot) const {
     SipHash hash(key_);
     add_address(hash, address.ip);
     hash.add(address.port);
+    hash.add(id);
+    hash.add(incarnation);
     hash.add(static_cast<std::uint64_t>(slot));
     const std::uint64_t cookie = hash.finish();
     return cookie != 0 ? cookie : 1;
@@ -89,18 +94,32 @@ class Cookies {
   HashKey key_;
 };
 
-// So many a second in all, and so many for each IP address; of addresses that share a bucket, as one.
+// What one host may have any number of: an IPv4 address, the /64 of an IPv6 one. Link-local ones are of as many hosts as there are on a link.
+inline IpAddress prefix_of(IpAddress ip) {
+  if (!ip.is_ipv4() && !ip.is_link_local()) std::fill(ip.bytes.begin() + 8, ip.bytes.end(), std::byte{});
+  return ip;
+}
+
+// So many a second, so many at once.
+struct Rate {
+  std::uint64_t per_second, burst;
+};
+
+// So much in all, twice: for those on a network of ours and for those beyond, so that who forges addresses all over the world takes nothing from our
+// neighbours; and so much for each prefix (prefix_of), of prefixes that share a bucket as one.
 class Limits {
  public:
-  explicit Limits(const HashKey& key) : key_(key), each_(256, TokenBucket(128, 256)) {}
-  bool take(const IpAddress& address, Time now, std::uint64_t count = 1) {
-    TokenBucket& one = each_[siphash(key_, address) % each_.size()];
-    return one.ready_at(now, count) <= now && all_.take(now, count) && one.take(now, count);
+  Limits(const HashKey& key, Rate all, Rate each)
+      : key_(key), near_(all.per_second, all.burst), far_(all.per_second, all.burst), each_(bucket_count, TokenBucket(each.per_second, each.burst)) {}
+  bool take(const IpAddress& address, bool is_near, Time now, std::uint64_t count = 1) {
+    TokenBucket& one = each_[siphash(key_, prefix_of(address)) % bucket_count];
+    return one.ready_at(now, count) <= now && (is_near ? near_ : far_).take(now, count) && one.take(now, count);
   }
 
  private:
+  static constexpr std::size_t bucket_count = 256;
   HashKey key_;
-  TokenBucket all_{1024, 2048};
+  TokenBucket near_, far_;
   std::vector<TokenBucket> each_;
 };
 

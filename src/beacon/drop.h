@@ -22,12 +22,14 @@ namespace gannet::beacon {
   X(own_id, "somebody else announces this beacon's own identity")                                          \
   /* announcements */                                                                                      \
   X(duplicate, "a copy of what was heard already, mostly by another path")                                 \
-  X(replayed, "older than what is known: overtaken, or sent again by somebody")                            \
-  X(source_unverified, "a peer's announcement from an address at which it was not yet asked")              \
+  X(replayed, "older than what is known, or numbered as none of its is: overtaken, sent again, forged")    \
+  X(source_unverified, "a peer's words from an address that is not known to be its own")                   \
   X(too_fast, "one peer announced more often than it may")                                                 \
   X(leave_unknown, "the farewell of somebody who was no peer")                                             \
   X(peers_full, "no room for one more peer")                                                               \
+  X(peer_displaced, "the table was full, and one of a crowd at one address made room for a newcomer")      \
   X(address_full, "too many peers at one address")                                                         \
+  X(admission_limit, "not taken: so many join each second at one address, and no more")                    \
   /* those who were heard of, and are to be asked before they are believed */                              \
   X(asked_already, "heard once more while its answer is awaited")                                          \
   X(candidate_evicted, "its place was taken by somebody who was heard of later")                           \

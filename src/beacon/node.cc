@@ -11,7 +11,9 @@ constexpr Duration least_gap = 50ms;  // between announcements, however often th
 Profile profile_of(const BeaconOptions& options) { return {options.roles, options.addresses, options.metadata}; }
 
 // What is derived from the secret tells nothing of it, nor of one another: some of it is shown to everybody.
-enum class Use : std::uint64_t { jitter, candidates, cookies, answers, questions, bodies, id, incarnation, sequence };
+enum class Use : std::uint64_t { jitter, candidates, cookies, limits, bodies, id, incarnation, sequence };
+
+constexpr Rate to_all{1024, 2048}, to_peers{4000, 8192};
 
 std::uint64_t number_of(const HashKey& secret, Use use, std::uint64_t part = 0) {
   SipHash hash(secret);
@@ -31,6 +33,12 @@ Result<void> check_options(const BeaconOptions& options) {
   if (options.groups.size() > 4) return Error{EINVAL, "a beacon speaks to at most 4 groups"};
   if (!std::ranges::all_of(options.groups, &IpAddress::is_multicast)) {
     return Error{EINVAL, "a beacon's groups are multicast addresses, 224.0.0.0 to 239.255.255.255 or ff00::/8"};
+  }
+  for (std::size_t i = 0; i < options.groups.size(); ++i) {
+    if (std::ranges::count(options.groups, options.groups[i]) > 1) return Error{EINVAL, "a beacon's groups differ"};
+  }
+  if (!options.multicast && (!options.groups.empty() || !options.interfaces.empty())) {
+    return Error{EINVAL, "groups and interfaces are for multicast, which is off"};
   }
   if (options.port == 0) return Error{EINVAL, "the groups' port is 1 to 65535, the same for all beacons that are to meet"};
   if (options.interfaces.size() > 32) return Error{EINVAL, "a beacon names at most 32 interfaces"};
@@ -61,10 +69,15 @@ Node::Node(BeaconOptions options, const HashKey& secret, std::uint16_t own_port,
     : options_(std::move(options)),
       rng_(number_of(secret, Use::jitter)),
       peers_(options_, drops_),
-      candidates_(key_of(secret, Use::candidates), rng_, drops_),
+      near_candidates_(key_of(secret, Use::candidates), rng_, drops_),
+      far_candidates_(key_of(secret, Use::candidates), rng_, drops_),
       cookies_(key_of(secret, Use::cookies)),
-      answers_(key_of(secret, Use::answers)),
-      questions_(key_of(secret, Use::questions)),
+      answers_(key_of(secret, Use::limits), to_all, {128, 256}),
+      questions_(key_of(secret, Use::limits), to_all, {128, 256}),
+      peer_answers_(key_of(secret, Use::limits), to_peers, {64, 256}),
+      peer_questions_(key_of(secret, Use::limits), to_peers, {128, 256}),
+      admissions_(key_of(secret, Use::limits), to_all, {64, 256}),
+      hinted_(key_of(secret, Use::limits), to_all, {8, 8}),
       hash_key_(key_of(secret, Use::bodies)),
       id_(options_.id != 0 ? options_.id : number_of(secret, Use::id) | 1),
       incarnation_(static_cast<std::uint32_t>(number_of(secret, Use::incarnation))),
@@ -85,7 +98,7 @@ void Node::set_links(std::span<const Link> links, Time now) {
   const auto is_among = [&](const BeaconPath& path) {
     return std::ranges::any_of(links, [&](const Link& link) { return link.group == path.address.ip && link.interface == path.interface; });
   };
-  std::erase_if(queue_, [&](const Job& job) { return job.path != nullptr && job.path->kind == PathKind::multicast && !is_among(*job.path); });
+  std::erase_if(first_, [&](const Job& job) { return job.path != nullptr && job.path->kind == PathKind::multicast && !is_among(*job.path); });
   std::erase_if(links_, [&](const BeaconPath& path) { return !is_among(path); });
   for (const Link& link : links) {
     const auto known =
@@ -119,6 +132,19 @@ Duration Node::around(Duration time) {
 Duration Node::spread() {
   const Duration most = std::clamp<Duration>(std::chrono::milliseconds(peers_.size()), 20ms, 2s);
   return Duration(static_cast<Duration::rep>(rng_.unit() * static_cast<double>(most.count())));
+}
+
+bool Network::contains(const IpAddress& other) const {
+  if (ip.family != other.family) return false;
+  for (unsigned bit = 0; bit < length; bit += 8) {
+    const unsigned differs = std::to_integer<unsigned>(ip.bytes[bit / 8] ^ other.bytes[bit / 8]);
+    if (differs >> (length - bit < 8 ? 8 - (length - bit) : 0) != 0) return false;
+  }
+  return true;
+}
+
+bool Node::is_near(const IpAddress& ip) const {
+  return ip.is_link_local() || std::ranges::any_of(networks_, [&](const Network& network) { return network.contains(ip); });
 }
 
 Node::Seed* Node::seed_at(const Address& address) {
@@ -162,34 +188,44 @@ void Node::advance(Time now) {
   for (Seed& seed : seeds_) {
     if (seed.due > now) continue;
     seed.due = now + around(is_busy() ? options_.interval / 6 : options_.interval);
-    const bool is_local = seed.address.ip.is_link_local();
-    ask({seed.address, IpAddress::any(seed.address.ip.family), is_local ? seed.address.scope : 0, Door::own}, flag_hints, question_size, now,
-        &seed.path);
+    ask(seed, now, &seed.path);
   }
-  candidates_.advance(now, [&](const Candidate& candidate) { return ask(candidate, now); });
+  for (Candidates* candidates : {&near_candidates_, &far_candidates_}) {
+    candidates->advance(now, [&](const Candidate& candidate) { return ask(candidate, now); });
+  }
   while (Record* record = peers_.take_due(now)) look_at(*record, now);
 }
 
-// Not heard for half its lifetime, it is asked, by one of its addresses after the other.
+// Not heard for half its lifetime, or without an answer for long, it is asked: at home, then elsewhere, and never more often than once a second (or
+// ten times in this beacon's own lifetime, where that is short).
 void Node::look_at(Record& record, Time now) {
   if (now >= record.expires) return peers_.remove(record, PeerEvent::Kind::expired, now);
-  if (record.asked == 0 && now < record.heard + record.lifetime / 2) {
-    return peers_.schedule(record, record.heard + record.lifetime / 2 + Duration(rng_.below(50'000'000)));
+  const Time wanted = std::min(record.heard + record.lifetime / 2, record.proof_due);
+  if (record.asked == 0 && now < wanted) return peers_.schedule(record, wanted + Duration(rng_.below(50'000'000)));
+  if (record.asked >= most_asked) return peers_.schedule(record, record.expires);
+  const Duration gap = std::min<Duration>(1s, Duration(options_.lifetime) / 10);
+  Duration wait = gap;
+  if (now < record.asked_at + gap) {
+    wait = record.asked_at + gap - now;
+  } else {
+    const Route& route = record.best_source(options_.port, record.asked < most_asked_at_home ? 0 : record.asked - most_asked_at_home + 1).route;
+    if (peer_questions_.take(route.peer.ip, is_near(route.peer.ip), now)) {
+      record.asked_at = now;
+      ++record.asked;
+      ask(record, route, now);
+      wait = std::max(gap, (record.expires - now) / (most_asked + 1 - record.asked));
+    } else {
+      drops_.add(Drop::question_limit);
+    }
   }
-  constexpr unsigned most_asked = 5;
-  if (record.asked < most_asked) {
-    const Route& route = record.best_source(options_.port, record.asked++).route;
-    ask(route, seed_at(route.peer) != nullptr ? flag_hints : 0, question_size, now);
-  }
-  const Duration left = record.expires - now;
-  peers_.schedule(record, now + (record.asked < most_asked ? left / (most_asked + 1 - record.asked) : left));
+  peers_.schedule(record, std::min(now + wait, record.expires));
 }
 
 Time Node::next_wakeup(Time now) const {
   Time next = never;
-  if (!queue_.empty()) next = pace_.ready_at(now);
+  if (!first_.empty() || !queue_.empty()) next = pace_.ready_at(now);
   if (is_leaving()) return leaves_left_ > 0 ? std::min(next, leave_at_) : next;
-  next = std::min({next, announce_at_, candidates_.next_due(), peers_.next_due()});
+  next = std::min({next, announce_at_, near_candidates_.next_due(), far_candidates_.next_due(), peers_.next_due()});
   for (const Seed& seed : seeds_) next = std::min(next, seed.due);
   return next;
 }
@@ -208,6 +244,7 @@ Result<void> Node::update(const Profile& profile, Time now) {
 
 void Node::leave(Time now) {
   if (is_leaving()) return;
+  first_.clear();
   queue_.clear();
   leaves_left_ = is_observer() ? 0 : 3;
   leave_at_ = now;

@@ -11,8 +11,10 @@
 // Who is heard of becomes a peer by a round trip: it is asked at the address that it claims, with a nonce (Cookies), and its answer, an announcement,
 // repeats the nonce. The answer may ask back, so that three datagrams make two beacons known to each other; an answer to an answer asks nothing. A
 // question that nobody solicited is padded, so that an answer is never three times as large. The same round trip renews a peer that was not heard for
-// half its lifetime. Bounds: candidates.h, peers.h; what is to go waits in a queue of 8192 (what is too much is not sent, and counted), 4000 a second
-// of it go. Owner: the session.  Thread: its.  Allocates: for peers and changes.
+// half its lifetime, and with a key each every two or three lifetimes, as what was heard of it may be copies. Without a key only what comes from a
+// peer's home, or is an answer from elsewhere when there is none from there, says anything of it. Bounds: candidates.h, peers.h; what is to go waits
+// in two queues of 8192, first what this beacon says of its own accord, then questions and answers (what is too much is not sent, and counted), 4000
+// a second of it go. Owner: the session.  Thread: its.  Allocates: for peers and changes.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -51,6 +53,13 @@ struct Departure {
 
 inline constexpr std::uint8_t questions_each = 3;  // to somebody unknown, as long as there is no answer
 
+// The addresses that begin with the first `length` bits of this one.
+struct Network {
+  IpAddress ip;
+  unsigned length = 0;
+  [[nodiscard]] bool contains(const IpAddress& other) const;
+};
+
 // A group on an interface.
 struct Link {
   IpAddress group;
@@ -68,6 +77,8 @@ class Node {
 
   // What is new among them is announced to at once; the rest keeps its counts.
   void set_links(std::span<const Link> links, Time now);
+  // Those that are directly connected: their hosts have limits of their own.
+  void set_networks(std::vector<Network> networks) { networks_ = std::move(networks); }
   void input(const Arrival& arrival, Time now);
   void advance(Time now);
   std::optional<Departure> output(Time now);
@@ -78,7 +89,7 @@ class Node {
 
   Result<void> update(const Profile& profile, Time now);
   void leave(Time now);
-  [[nodiscard]] bool has_left() const { return leaves_left_ == 0 && queue_.empty(); }
+  [[nodiscard]] bool has_left() const { return leaves_left_ == 0 && first_.empty() && queue_.empty(); }
 
   [[nodiscard]] bool has_news() const { return peers_.has_news(); }
   std::optional<PeerEvent> take_news(Time now) { return peers_.take_news(now); }
@@ -116,22 +127,35 @@ class Node {
   // In.
   std::optional<Drop> refuses(const Message& message);
   void announced(const Message& message, const Arrival& arrival, Time now);
-  std::optional<bool> heard_again(Record& record, const Message& message, const Arrival& arrival, bool is_answer, Time now);
+  [[nodiscard]] bool is_answer(const Message& message, const Arrival& arrival, Time now) const;
+  [[nodiscard]] Duration lifetime_of(const Header& header) const;
+  [[nodiscard]] bool is_near(const IpAddress& ip) const;
+  Candidates& candidates_at(const IpAddress& ip) { return is_near(ip) ? near_candidates_ : far_candidates_; }
+  // Whether it is one that may speak for the peer, from where it does.
+  [[nodiscard]] bool speaks_for(const Record& record, const IpAddress& ip) const { return record.is_authenticated || ip == record.home; }
+  bool heard_again(Record& record, const Message& message, const Arrival& arrival, bool is_answer, Time now);
+  std::optional<Drop> is_no_news(const Record& record, const Header& header, bool is_answer) const;
   Record* admit(const Message& message, const Arrival& arrival, Time now);
   void left(const Message& message, const Arrival& arrival, Time now);
   void asked(const Message& message, const Arrival& arrival, Time now);
   void asked_by_all(Time now);
   void hinted(const Message& message, const Arrival& arrival, Time now);
   void verified(Record& record, const Arrival& arrival, Time now);
-  void renew(Record& record, const Message& message, const Arrival& arrival, Time now);
+  void renew(Record& record, const Message& message, const Arrival& arrival, bool is_answer, Time now);
+  void note_where(Record& record, const Arrival& arrival, Time now);
+  Time proof_due(const Record& record, Time now);
   void consider(const Message& message, const Arrival& arrival, Time now);
 
   // Out.
+  static constexpr unsigned most_asked = 10, most_asked_at_home = 3;  // of a peer's questions
+
   void push(Job job);
+  void push_first(Job job);
   void announce(Time now);
   void answer(const Message& message, const Arrival& arrival, bool is_known, Time now);
   bool ask(const Candidate& candidate, Time now);
-  void ask(const Route& route, std::uint8_t flags, std::size_t least, Time now, BeaconPath* path = nullptr);
+  void ask(const Record& record, const Route& route, Time now);
+  void ask(const Seed& seed, Time now, BeaconPath* path);
   void tell_of_others(std::uint64_t& from, bool all, std::uint64_t except, const Route& route);
   void say_farewell(Time now);
   void look_at(Record& record, Time now);
@@ -142,9 +166,11 @@ class Node {
   Rng rng_;
   DropCounts drops_;
   Peers peers_;
-  Candidates candidates_;
+  Candidates near_candidates_, far_candidates_;
   Cookies cookies_;
-  Limits answers_, questions_;
+  Limits answers_, questions_;            // to the unknown
+  Limits peer_answers_, peer_questions_;  // to peers
+  Limits admissions_, hinted_;            // newcomers; questions to those whom a seed told of
   HashKey hash_key_;
   TokenBucket pace_{4000, 512};
 
@@ -163,7 +189,8 @@ class Node {
   int leaves_left_ = -1;
   Time leave_at_ = never;
 
-  std::deque<Job> queue_;
+  std::vector<Network> networks_;
+  std::deque<Job> first_, queue_;
   std::array<std::byte, most_bytes> buffer_{};
 };
 

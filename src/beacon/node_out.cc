@@ -16,10 +16,16 @@ void Node::push(Job job) {
   queue_.push_back(std::move(job));
 }
 
+void Node::push_first(Job job) {
+  if (first_.size() >= most_jobs) return drops_.add(Drop::send_queue_full);
+  first_.push_back(std::move(job));
+}
+
 std::optional<Departure> Node::output(Time now) {
-  if (queue_.empty() || !pace_.take(now)) return std::nullopt;
-  const Job job = std::move(queue_.front());
-  queue_.pop_front();
+  std::deque<Job>& queue = first_.empty() ? queue_ : first_;
+  if (queue.empty() || !pace_.take(now)) return std::nullopt;
+  const Job job = std::move(queue.front());
+  queue.pop_front();
   Body body{realm_body_, options_.realm.size(), 0};
   if (job.header.type == Type::announcement) body = {body_, options_.realm.size(), options_.name.size()};
   if (job.header.type == Type::hints) body.bytes = job.hints;
@@ -51,11 +57,11 @@ void Node::announce(Time now) {
   for (BeaconPath& path : links_) {
     job.route = {path.address, IpAddress::any(path.address.ip.family), path.interface, Door::own};
     job.path = &path;
-    push(job);
+    push_first(job);
   }
   if (!tells) return;
   for (const auto& [id, record] : peers_.records()) {
-    if (!record.has_multicast(now)) push({.header = header(Type::announcement), .route = record.best_source(options_.port).route});
+    if (!record.has_multicast(now)) push_first({.header = header(Type::announcement), .route = record.best_source(options_.port).route});
   }
 }
 
@@ -66,10 +72,10 @@ void Node::say_farewell(Time now) {
   for (BeaconPath& path : links_) {
     job.route = {path.address, IpAddress::any(path.address.ip.family), path.interface, Door::own};
     job.path = &path;
-    push(job);
+    push_first(job);
   }
   for (const auto& [id, record] : peers_.records()) {
-    if (!record.has_multicast(now)) push({.header = header(Type::leave), .route = record.best_source(options_.port).route});
+    if (!record.has_multicast(now)) push_first({.header = header(Type::leave), .route = record.best_source(options_.port).route});
   }
 }
 
@@ -81,49 +87,59 @@ void Node::answer(const Message& message, const Arrival& arrival, bool is_known,
   } else {
     if (!is_known && announcement_size() > amplification * arrival.data.size()) return drops_.add(Drop::answer_too_large);
   }
-  // What peers say is limited already, each by itself.
   const bool is_peer = is_known && message.header.type == Type::announcement;
-  if (!is_peer && !answers_.take(arrival.route.peer.ip, now)) return drops_.add(Drop::answer_limit);
+  if (!(is_peer ? peer_answers_ : answers_).take(arrival.route.peer.ip, is_near(arrival.route.peer.ip), now)) return drops_.add(Drop::answer_limit);
   Job job{.header = header(is_observer() ? Type::query : Type::announcement), .route = arrival.route};
   if (!arrival.route.peer.ip.is_link_local()) job.route.interface = 0;
   job.header.echo = message.header.nonce;
   job.header.flags = is_seed ? flag_hints : 0;
   const bool wants_more = message.header.type == Type::announcement || (message.header.flags & flag_hints) != 0;
   if (!is_known && message.header.echo == 0 && wants_more) {
-    job.header.nonce = cookies_.make(arrival.route.peer, now);
+    job.header.nonce = cookies_.make(arrival.route.peer, message.header.id, message.header.incarnation, now);
     job.least = (arrival.data.size() + amplification - 1) / amplification;
     // His answer may be lost: then he is asked once more, where that is within bounds.
     if (message.header.type == Type::announcement && 2 * announcement_size() <= amplification * arrival.data.size()) {
-      candidates_.add({.id = message.header.id,
-                       .incarnation = message.header.incarnation,
-                       .route = job.route,
-                       .heard_size = arrival.data.size(),
-                       .due = now + Candidates::patience});
+      candidates_at(arrival.route.peer.ip)
+          .add({.id = message.header.id,
+                .incarnation = message.header.incarnation,
+                .route = job.route,
+                .heard_size = arrival.data.size(),
+                .due = now + Candidates::patience});
     }
   }
   push(std::move(job));
 }
 
 bool Node::ask(const Candidate& candidate, Time now) {
-  if (!questions_.take(candidate.route.peer.ip, now)) return false;
-  if (candidate.heard_size == 0) {
-    ask(candidate.route, 0, question_size, now);
-    return true;
-  }
+  const IpAddress& ip = candidate.route.peer.ip;
+  if (!questions_.take(ip, is_near(ip), now)) return false;
   // His answer is about as long as what he said. So the question need not be padded, but it must be short, as it may be put again.
   const std::size_t least = (candidate.heard_size + amplification - 1) / amplification;
   const bool is_short = !is_observer() && questions_each * announcement_size() <= amplification * candidate.heard_size;
-  Job job{.header = header(is_short ? Type::announcement : Type::query), .route = candidate.route, .least = least};
-  job.header.nonce = cookies_.make(candidate.route.peer, now);
+  const bool is_hinted = candidate.heard_size == 0;
+  Job job{.header = header(is_short || (is_hinted && !is_observer()) ? Type::announcement : Type::query), .route = candidate.route, .least = least};
+  if (is_hinted) job.least = question_size;
+  job.header.nonce = cookies_.make(candidate.route.peer, candidate.id, candidate.incarnation, now);
   push(std::move(job));
   return true;
 }
 
-void Node::ask(const Route& route, std::uint8_t flags, std::size_t least, Time now, BeaconPath* path) {
-  Job job{.header = header(is_observer() ? Type::query : Type::announcement), .route = route, .least = least, .path = path};
-  job.header.flags = flags;
-  job.header.nonce = cookies_.make(route.peer, now);
+void Node::ask(const Record& record, const Route& route, Time now) {
+  Job job{.header = header(is_observer() ? Type::query : Type::announcement), .route = route, .least = question_size};
+  job.header.flags = seed_at(route.peer) != nullptr ? flag_hints : 0;
+  job.header.nonce = cookies_.make(route.peer, record.id, record.incarnation, now);
   push(std::move(job));
+}
+
+void Node::ask(const Seed& seed, Time now, BeaconPath* path) {
+  const bool is_local = seed.address.ip.is_link_local();
+  Job job{.header = header(is_observer() ? Type::query : Type::announcement),
+          .route = {seed.address, IpAddress::any(seed.address.ip.family), is_local ? seed.address.scope : 0, Door::own},
+          .least = question_size,
+          .path = path};
+  job.header.flags = flag_hints;
+  job.header.nonce = cookies_.make(seed.address, 0, 0, now);  // whoever is there
+  push_first(std::move(job));
 }
 
 // Of as many as 32 datagrams hold, or one, going on from where it ended the last time.
@@ -136,8 +152,12 @@ void Node::tell_of_others(std::uint64_t& from, bool all, std::uint64_t except, c
     if (next == peers_.records().end()) next = peers_.records().begin();
     from = next->first;
     const Record& record = next->second;
-    const Address& address = record.best_source(options_.port).route.peer;
-    if (record.id == except || address.ip.is_link_local() || address.ip.is_loopback() != route.peer.ip.is_loopback()) continue;
+    Address address{};  // the best that means something there
+    for (unsigned turn = 0; turn < record.sources.size() && address.port == 0; ++turn) {
+      const Address& each = record.best_source(options_.port, turn).route.peer;
+      if (!each.ip.is_link_local() && each.ip.is_loopback() == route.peer.ip.is_loopback()) address = each;
+    }
+    if (record.id == except || address.port == 0) continue;
     found.push_back({record.id, record.incarnation, {address.ip, address.port, 0}});
   }
   for (std::span<const Hint> rest(found); !rest.empty();) {

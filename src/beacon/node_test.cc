@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <algorithm>
+
 #include "base/hash.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -229,6 +231,7 @@ TEST(BeaconNode, SequenceNumbersWrap) {
   other.join();
   for (int i = 0; i < 20; ++i) {
     bench.run_for(3s);
+    other.answer();
     other.profile.metadata = {{"count", std::to_string(i)}};
     other.announce();
   }
@@ -306,8 +309,139 @@ TEST(BeaconNode, FromAnotherAddressItIsAskedThereFirst) {
   ASSERT_EQ(questions.size(), 1U);
   EXPECT_LE(questions[0].bytes.size(), 3 * other.make({.type = Type::announcement}).size());
   other.send(other.make({.type = Type::announcement, .echo = questions[0].header.nonce}), false, elsewhere);
-  EXPECT_EQ(bench.take_events(), "changed other") << "it is there indeed: a second interface of it";
+  EXPECT_EQ(bench.take_events(), "") << "a second interface of it, perhaps; or somebody who knows its id";
   EXPECT_EQ(bench.node.peers(bench.now).at(0).paths.at(0).source, elsewhere);
+}
+
+// Without a key, who answers elsewhere for a peer that answers at home says nothing of it, does not number for it and does not end it; when there is
+// no answer at home any more, it has moved.
+TEST(BeaconNode, APeerMovesWhenItsHomeIsSilent) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  Other moved{.bench = bench, .name = "moved", .at = Address::parse("10.0.0.66:666").value(), .sequence = other.sequence + 1000};
+  bench.take_events();
+  for (int second = 0; second < 60; ++second) {
+    if (second % 3 == 0) moved.announce();
+    bench.run_for(1s);
+    other.answer();
+    moved.answer();
+  }
+  moved.leave();
+  EXPECT_EQ(bench.take_events(), "");
+  EXPECT_EQ(bench.node.peers(bench.now).at(0).name, "other");
+  for (int second = 0; second < 12; ++second) {
+    if (second % 3 == 0) moved.announce();
+    bench.run_for(1s);
+    moved.answer();
+  }
+  EXPECT_EQ(bench.take_events(), "changed moved") << "and did not expire";
+  moved.leave();
+  EXPECT_EQ(bench.take_events(), "left moved");
+}
+
+// The same of one who says that the peer was started again, and was given the ids of the living by a seed.
+TEST(BeaconNode, AnotherIncarnationElsewhereWaitsUntilTheFirstIsSilent) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  Other again{.bench = bench, .name = "again", .at = Address::parse("10.0.0.66:666").value(), .incarnation = 71};
+  const auto go_on = [&](int seconds, bool lives) {
+    for (int second = 0; second < seconds; ++second) {
+      if (second % 3 == 0) again.announce();
+      bench.run_for(1s);
+      if (lives) other.answer();
+      again.answer();
+    }
+  };
+  go_on(60, true);
+  EXPECT_EQ(bench.take_events(), "joined other");
+  go_on(14, false);
+  EXPECT_EQ(bench.take_events(), "expired other, joined again");
+}
+
+// A forged number does not put the peer's own behind it for good.
+TEST(BeaconNode, FarSequenceNumbersNeedAnAnswer) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  Other forger = other;
+  forger.sequence += 0x7ffffff0;
+  forger.announce();
+  EXPECT_EQ(bench.dropped(Drop::replayed), 1U);
+  forger.sequence = other.sequence + 60'000;
+  forger.announce();  // within bounds; so far its address alone tells
+  for (int second = 0; second < 30; ++second) {
+    bench.run_for(1s);
+    other.answer();
+  }
+  EXPECT_EQ(bench.take_events(), "joined other");
+}
+
+// With a key all that was ever said can be said again, by anybody: that alone keeps nobody alive.
+TEST(BeaconNode, ReplayDoesNotKeepTheDeadAlive) {
+  BeaconOptions options = options_of("self");
+  options.authenticator = with_key(1);
+  Bench bench(options);
+  Other other{.bench = bench, .name = "other", .authenticator = with_key(1)};
+  other.join();
+  std::vector<std::vector<std::byte>> captured;
+  for (int i = 0; i < 20; ++i) captured.push_back(other.make({.type = Type::announcement, .echo = 55}));
+  for (const auto& bytes : captured) {
+    bench.run_for(3s);
+    other.send(bytes, false, Address::parse("10.66.6.6:5").value());
+  }
+  EXPECT_EQ(bench.take_events(), "joined other, expired other");
+}
+
+// And who passes on what a peer with a key says is not where the peer is.
+TEST(BeaconNode, ARelayDoesNotMoveAPeer) {
+  BeaconOptions options = options_of("self");
+  options.authenticator = with_key(1);
+  Bench bench(options);
+  Other other{
+      .bench = bench, .name = "other", .profile = {.roles = {}, .addresses = {Address{{}, 99}}, .metadata = {}}, .authenticator = with_key(1)};
+  other.join();
+  const Address relay = Address::parse("10.66.6.6:5").value();
+  other.send(other.make({.type = Type::announcement}), false, relay);
+  bench.run_for(30ms);
+  const auto questions = bench.take(relay);
+  ASSERT_EQ(questions.size(), 1U);
+  other.send(other.make({.type = Type::announcement, .echo = questions[0].header.nonce}), false, relay);
+  EXPECT_EQ(bench.node.peers(bench.now).at(0).profile.addresses.at(0).to_string(), "10.0.0.7:99");
+}
+
+// Copies of one datagram, with the source that it had, use up nothing of the peer's pace, and are not answered.
+TEST(BeaconNode, CopiesDoNotSilenceAPeer) {
+  Bench bench;
+  Other other{.bench = bench, .name = "other"};
+  other.join();
+  const auto old = other.make({.type = Type::announcement, .nonce = 5}, 400);
+  for (int step = 0; step < 30'000; ++step) {
+    bench.run_for(1ms);
+    other.send(old, false);
+    if (step % 3000 == 0) other.announce();
+    other.answer();
+    if (step == 0) bench.sent.clear();
+  }
+  EXPECT_EQ(bench.take_events(), "joined other");
+  EXPECT_EQ(bench.dropped(Drop::too_fast), 0U);
+  EXPECT_EQ(std::ranges::count(bench.sent, 5U, [](const Sent& each) { return each.header.echo; }), 0);
+}
+
+// A nonce is of one identity, too: who has an address does not answer for others there whom nobody asked.
+TEST(BeaconNode, EachIdentityIsAsked) {
+  Bench bench;
+  Other first{.bench = bench, .name = "first"};
+  first.announce();
+  bench.run_for(30ms);
+  const std::uint64_t nonce = bench.take(first.at).at(0).header.nonce;
+  Other second{.bench = bench, .name = "second", .id = 8}, third{.bench = bench, .name = "third", .incarnation = 71};
+  second.send(second.make({.type = Type::announcement, .echo = nonce}), false);
+  third.send(third.make({.type = Type::announcement, .echo = nonce}), false);
+  EXPECT_EQ(bench.take_events(), "");
+  first.send(first.make({.type = Type::announcement, .echo = nonce}), false);
+  EXPECT_EQ(bench.take_events(), "joined first");
 }
 
 TEST(BeaconNode, TwoOfOneName) {
@@ -440,6 +574,37 @@ TEST(BeaconNode, AFloodOfForgedBeacons) {
   EXPECT_LT(bench.dropped(Drop::unanswered), 12'000U) << "no more than 1024 a second are asked, and once 2048";
 }
 
+// 20,000 announcements and as many questions a second, forged from all over the world, do not keep a neighbour waiting.
+TEST(BeaconNode, NeighboursAreServedInAFlood) {
+  Bench bench;
+  bench.node.set_networks({{home.ip, 24}});
+  Rng rng(5);
+  Other late{.bench = bench, .name = "late"};
+  for (int step = 1; step <= 50'000 && bench.events.empty(); ++step) {
+    bench.now += 100us;
+    for (int i = 0; i < 4; ++i) {
+      const Address from{IpAddress::ipv4(static_cast<std::uint32_t>(rng.next()) & 0x0fffffff), 2000};
+      Other forged{.bench = bench, .name = "forged", .at = from, .id = rng.next() | 1};
+      const bool to_group = i % 2 == 0;
+      const auto bytes = forged.make({.type = Type::announcement, .nonce = to_group ? 0U : 5U}, 60);
+      bench.node.input({.data = bytes, .route = {from, to_group ? group : home.ip, 2, Door::shared}, .to_group = to_group}, bench.now);
+    }
+    if (step % 10'000 == 5'000) late.announce();
+    if (step % 20 == 0) bench.settle(), late.answer(), bench.sent.clear();
+  }
+  EXPECT_EQ(bench.take_events(), "joined late");
+  EXPECT_LT(bench.now, start + 2s) << "at the first attempt";
+}
+
+TEST(BeaconNode, NetworksContainTheirHosts) {
+  const auto ip = [](const char* text) { return IpAddress::parse(text).value(); };
+  EXPECT_TRUE((Network{ip("10.0.1.1"), 23}).contains(ip("10.0.0.255")));
+  EXPECT_FALSE((Network{ip("10.0.1.1"), 24}).contains(ip("10.0.0.255")));
+  EXPECT_TRUE((Network{ip("2001:db8::1"), 64}).contains(ip("2001:db8::ffff:0:0:1")));
+  EXPECT_FALSE((Network{ip("2001:db8::1"), 128}).contains(ip("2001:db8::3")));
+  EXPECT_FALSE((Network{ip("10.0.0.1"), 8}).contains(ip("a00::1")));
+}
+
 TEST(BeaconNode, MemoryStaysWhatItWas) {
   Bench bench;
   Rng rng(5);
@@ -472,9 +637,77 @@ TEST(BeaconNode, PeersAtOneAddressAreBounded) {
   for (std::uint64_t id = 100; id < 115; ++id) join(id, 7);
   EXPECT_EQ(bench.node.peers(bench.now).size(), 10U);
   EXPECT_EQ(bench.dropped(Drop::address_full), 5U);
-  for (std::uint64_t id = 200; id < 215; ++id) join(id, static_cast<std::uint8_t>(id));
+  bench.take_events();
+  for (std::uint64_t id = 200; id < 225; ++id) join(id, static_cast<std::uint8_t>(id));
   EXPECT_EQ(bench.node.peers(bench.now).size(), 20U);
-  EXPECT_EQ(bench.dropped(Drop::peers_full), 5U);
+  // The crowd makes room, as long as it is four times as many; who came alone does not.
+  EXPECT_EQ(bench.dropped(Drop::peer_displaced), 7U);
+  EXPECT_EQ(bench.dropped(Drop::peers_full), 8U);
+}
+
+// Who has one IPv6 address has all of its /64.
+TEST(BeaconNode, ACrowdInOnePrefixMakesRoom) {
+  BeaconOptions options = options_of("self");
+  options.most_peers = 20;
+  Bench bench(options);
+  const auto join = [&](std::uint64_t id, const std::string& at) {
+    Other other{.bench = bench, .name = "other", .at = Address{IpAddress::parse(at).value(), 5000}, .id = id};
+    other.join();
+  };
+  for (std::uint64_t id = 100; id < 120; ++id) join(id, "2001:db8::" + std::to_string(id));
+  join(8, "2001:db8::8");
+  EXPECT_EQ(bench.dropped(Drop::peers_full), 1U);
+  join(9, "2001:db8:0:1::9");
+  EXPECT_EQ(bench.dropped(Drop::peer_displaced), 1U);
+  EXPECT_EQ(bench.node.peers(bench.now).front().id, 9U);
+}
+
+// Without a key nobody is believed for an hour because he says so.
+TEST(BeaconNode, LongLifetimesNeedAKey) {
+  for (const bool has_key : {false, true}) {
+    BeaconOptions options = options_of("self");
+    if (has_key) options.authenticator = with_key(1);
+    Bench bench(options);
+    Other other{.bench = bench, .name = "other", .lifetime = 3'600'000, .authenticator = options.authenticator};
+    other.join();
+    bench.run_for(31s);
+    EXPECT_EQ(bench.take_events(), has_key ? "joined other" : "joined other, expired other");
+  }
+}
+
+// Sixty-four of one address, each of a very short lifetime, that ask as often as they may: this beacon still announces itself, still answers others,
+// and says little more than it hears.
+TEST(BeaconNode, ACrowdOfPeersDoesNotStarveTheOthers) {
+  Bench bench;
+  std::vector<Other> crowd;
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    crowd.push_back({.bench = bench, .name = "crowd", .at = Address{IpAddress::ipv4(10, 66, 6, 6), 5000}, .id = 100 + i, .lifetime = 200});
+  }
+  Other honest{.bench = bench, .name = "honest"};
+  honest.join();
+  bench.run_for(3s);
+  bench.sent.clear();
+  std::size_t asked = 0, answered = 0, announced = 0, datagrams = 0;
+  for (int step = 1; step <= 10'000; ++step) {
+    bench.run_for(1ms);
+    Other& one = crowd[static_cast<std::size_t>(step) % 64];
+    one.send(one.make({.type = Type::announcement, .nonce = 7}, 60), false);
+    if (step % 500 == 0) honest.send(honest.make({.type = Type::announcement, .nonce = 5}, 400), false), ++asked;
+    for (const Sent& sent : bench.sent) {
+      datagrams += sent.to_group ? 0 : 1;
+      announced += sent.to_group ? 1 : 0;
+      answered += sent.route.peer == honest.at && sent.header.echo == 5 ? 1 : 0;
+    }
+    for (const Sent& question : std::exchange(bench.sent, {})) {
+      if (question.route.peer != one.at || question.header.nonce == 0) continue;
+      one.send(one.make({.type = Type::announcement, .echo = question.header.nonce}), false);
+    }
+    bench.sent.clear();
+  }
+  EXPECT_GT(bench.node.peers(bench.now).size(), 10U);
+  EXPECT_EQ(answered, asked);
+  EXPECT_GE(announced, 3U);
+  EXPECT_LE(datagrams, 10'000U / 2);
 }
 
 TEST(BeaconNode, APeerThatSaysTooMuch) {
@@ -643,6 +876,42 @@ TEST(BeaconNode, HintsFromWhoIsNoSeed) {
   EXPECT_TRUE(bench.take(victim.address).empty());
 }
 
+// A seed that means harm, or whom somebody speaks for, names one address many times, and many ports of one host.
+TEST(BeaconNode, HintsReflectLittle) {
+  BeaconOptions options = options_of("self");
+  options.seeds = {Address::parse("10.0.0.5:65437").value()};
+  Bench bench(options);
+  Other seed{.bench = bench, .name = "seed", .at = options.seeds[0], .id = 5};
+  bench.settle();
+  ASSERT_EQ(seed.answer(), 1U);
+  std::size_t heard = 0, said = 0;
+  for (const bool many_ports : {false, true}) {
+    std::vector<Hint> all;
+    for (std::uint16_t i = 0; i < 30; ++i) {
+      all.push_back({900U + i, 1, {IpAddress::ipv4(203, 0, 113, many_ports ? 10 : 9), static_cast<std::uint16_t>(many_ports ? 1000 + i : 53)}});
+    }
+    std::span<const Hint> hints(all);
+    std::vector<std::byte> body;
+    append_hints(body, hints, 1100);
+    std::array<std::byte, most_bytes> room;
+    const Header header{.type = Type::hints, .id = 5, .incarnation = 70, .sequence = ++seed.sequence, .lifetime = 10'000};
+    const auto bytes = emit_message(header, {body, 0, 0}, {}, 0, 0, room);
+    heard += bytes.size();
+    seed.send({bytes.begin(), bytes.end()}, false);
+  }
+  bench.run_for(5s);
+  for (const Sent& sent : bench.sent) said += sent.route.peer.ip.number() >> 8 == 0xcb0071 ? sent.bytes.size() : 0;
+  EXPECT_TRUE(said > 0 && said <= 3 * heard) << said;
+}
+
+TEST(BeaconNode, ALinkLocalAddressIsOnTheLinkByWhichItsOwnerIsHeard) {
+  Bench bench;
+  const Address announced{IpAddress::parse("fe80::7").value(), 99, 0};
+  Other other{.bench = bench, .name = "other", .profile = {.roles = {}, .addresses = {announced}, .metadata = {}}};
+  other.join();
+  EXPECT_EQ(bench.node.peers(bench.now).at(0).profile.addresses.at(0).scope, 2U);
+}
+
 TEST(BeaconNode, OptionsOutOfTheirBounds) {
   const auto code = [](auto change) {
     BeaconOptions options = options_of("a");
@@ -652,6 +921,9 @@ TEST(BeaconNode, OptionsOutOfTheirBounds) {
   EXPECT_EQ(code([](auto&) {}), 0);
   EXPECT_EQ(code([](auto& o) { o.groups = {IpAddress::ipv4(10, 0, 0, 1)}; }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.port = 0; }), EINVAL);
+  EXPECT_EQ(code([](auto& o) { o.groups = {group, group}; }), EINVAL);
+  EXPECT_EQ(code([](auto& o) { o.groups = {group}, o.multicast = false; }), EINVAL);
+  EXPECT_EQ(code([](auto& o) { o.interfaces = {"lo"}, o.multicast = false; }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.interval = std::chrono::milliseconds(10); }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.lifetime = std::chrono::milliseconds(5000); }), EINVAL);
   EXPECT_EQ(code([](auto& o) { o.seeds = {Address{group, 1}}; }), EINVAL);

@@ -18,7 +18,7 @@ void Record::add_source(const Route& route, Time now) {
   } else if (sources.size() < most_sources) {
     sources.push_back({route, now});
   } else {
-    *std::ranges::min_element(sources, {}, &Source::heard) = {route, now};
+    *std::ranges::min_element(sources, {}, [&](const Source& each) { return std::tuple(each.route.peer.ip == home, each.heard); }) = {route, now};
   }
 }
 
@@ -41,9 +41,11 @@ bool Record::has_multicast(Time now) const {
 namespace {
 
 // The better to reach it alone comes first.
-auto rank_of(const Source& source, std::uint16_t shared_port) {
+auto rank_of(const Record& record, const Source& source, std::uint16_t shared_port) {
   const Address& address = source.route.peer;
-  return std::tuple(address.port == shared_port, address.ip.is_loopback(), !address.ip.is_ipv4(), -source.heard.time_since_epoch().count());
+  const bool is_late = source.heard + record.lifetime < record.heard;  // there is another where it is heard
+  return std::tuple(is_late || address.ip != record.home, address.port == shared_port, address.ip.is_loopback(), !address.ip.is_ipv4(),
+                    -source.heard.time_since_epoch().count());
 }
 
 }  // namespace
@@ -51,13 +53,13 @@ auto rank_of(const Source& source, std::uint16_t shared_port) {
 const Source& Record::best_source(std::uint16_t shared_port, unsigned turn) const {
   std::vector<const Source*> order;
   for (const Source& each : sources) order.push_back(&each);
-  std::ranges::sort(order, {}, [&](const Source* each) { return rank_of(*each, shared_port); });
+  std::ranges::sort(order, {}, [&](const Source* each) { return rank_of(*this, *each, shared_port); });
   return *order[turn % order.size()];
 }
 
 const Source* Record::best_ipv4(std::uint16_t shared_port) const {
   const Source& best = *std::ranges::min_element(
-      sources, {}, [&](const Source& each) { return std::tuple(!each.route.peer.ip.is_ipv4(), rank_of(each, shared_port)); });
+      sources, {}, [&](const Source& each) { return std::tuple(!each.route.peer.ip.is_ipv4(), rank_of(*this, each, shared_port)); });
   return best.route.peer.ip.is_ipv4() ? &best : nullptr;
 }
 
@@ -68,13 +70,15 @@ Record* Peers::find(std::uint64_t id) {
   return found == records_.end() ? nullptr : &found->second;
 }
 
-Record* Peers::admit(Record record) {
-  const IpAddress& home = record.sources.front().route.peer.ip;
-  if (records_.size() >= most_) return drops_.add(Drop::peers_full), nullptr;
-  if (const auto there = at_address_.find(home); there != at_address_.end() && there->second >= most_at_one_address_) {
-    return drops_.add(Drop::address_full), nullptr;
-  }
-  ++at_address_[home];
+Record* Peers::admit(Record record, Time now) {
+  const IpAddress home = record.sources.front().route.peer.ip;
+  Record* const earlier = find(record.id);
+  const auto there = at_address_.find(home);
+  const bool makes_room = earlier != nullptr && earlier->home == home;
+  if (there != at_address_.end() && there->second >= most_at_one_address_ && !makes_room) return drops_.add(Drop::address_full), nullptr;
+  if (earlier == nullptr && records_.size() >= most_ && !make_room(home, now)) return drops_.add(Drop::peers_full), nullptr;
+  if (earlier != nullptr) remove(*earlier, PeerEvent::Kind::expired, now);
+  add_home(home);
   const std::uint64_t id = record.id;
   record.home = home;
   record.has_news = true;
@@ -86,10 +90,44 @@ Record* Peers::admit(Record record) {
   return &here;
 }
 
+// Of those where there are most, at least four times as many as there would be at the newcomer's, the one that was not heard for longest goes.
+bool Peers::make_room(const IpAddress& home, Time now) {
+  const auto fullest = std::ranges::max_element(at_prefix_, {}, [](const auto& each) { return each.second; });
+  const auto here = at_prefix_.find(prefix_of(home));
+  const std::size_t few = here == at_prefix_.end() ? 1 : here->second + 1;
+  if (fullest->second < 4 * few) return false;
+  Record* oldest = nullptr;
+  for (auto& [id, each] : records_) {
+    if (prefix_of(each.home) == fullest->first && (oldest == nullptr || each.heard < oldest->heard)) oldest = &each;
+  }
+  remove(*oldest, PeerEvent::Kind::expired, now);
+  drops_.add(Drop::peer_displaced);
+  return true;
+}
+
+void Peers::move(Record& record, const IpAddress& to) {
+  if (const auto there = at_address_.find(to); there != at_address_.end() && there->second >= most_at_one_address_) {
+    return drops_.add(Drop::address_full);
+  }
+  remove_home(record.home);
+  add_home(to);
+  record.home = to;
+}
+
+void Peers::add_home(const IpAddress& home) {
+  ++at_address_[home];
+  ++at_prefix_[prefix_of(home)];
+}
+
+void Peers::remove_home(const IpAddress& home) {
+  if (const auto there = at_address_.find(home); --there->second == 0) at_address_.erase(there);
+  if (const auto there = at_prefix_.find(prefix_of(home)); --there->second == 0) at_prefix_.erase(there);
+}
+
 void Peers::remove(Record& record, PeerEvent::Kind how, Time now) {
   departed_.push_back({record.id, record.incarnation, record.sequence, now});
   if (departed_.size() > most_departed) departed_.pop_front();
-  if (const auto there = at_address_.find(record.home); --there->second == 0) at_address_.erase(there);
+  remove_home(record.home);
   due_.erase({record.due, record.id});
   const auto [first, last] = names_.equal_range(record.name);
   names_.erase(std::find_if(first, last, [&](const auto& each) { return each.second == record.id; }));
@@ -181,7 +219,10 @@ Peer Peers::describe(const Record& record, Time now) const {
   std::erase_if(peer.profile.addresses, [&](const Address& address) { return address.ip == IpAddress::any(Family::ipv4) && ipv4 == nullptr; });
   for (Address& address : peer.profile.addresses) {
     if (address.ip.is_any()) address.ip = address.ip.is_ipv4() ? ipv4->route.peer.ip : route.peer.ip;
-    if (address.ip.is_link_local() && !address.ip.is_ipv4()) address.scope = route.interface;
+    // Heard over IPv4 alone, where the system chooses the interface, it is on the link by which it was heard last.
+    if (address.ip.is_link_local() && !address.ip.is_ipv4()) {
+      address.scope = route.interface != 0 ? route.interface : record.paths.empty() ? 0 : std::ranges::max(record.paths, {}, &PathNote::heard).interface;
+    }
   }
   for (const PathNote& path : record.paths) {
     if (path.heard + record.lifetime > now) peer.paths.push_back({path.kind, path.interface, path.source, now - path.heard});

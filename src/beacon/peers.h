@@ -1,8 +1,9 @@
 // The peers that are present, what is known of each, and the news of them.
 //
-// Bounds: peers in all and at one IP address (a further one is not taken), addresses and paths of one peer (the one heard longest ago makes room),
-// news (the oldest is lost), the recently departed (the one that departed first is forgotten; it is remembered so that no copy of its last words
-// brings it back). Owner: Node.  Thread: its.  Allocates: for each peer, and for its changes.
+// Bounds: peers at one IP address (a further one is not taken) and in all (a further one takes the place of one at an IPv4 address or IPv6 /64 that
+// has at least four times as many, or is not taken), addresses and paths of one peer (the one heard longest ago makes room), news (the oldest is
+// lost), the recently departed (the one that departed first is forgotten; it is remembered so that no copy of its last words brings it back). Owner:
+// Node.  Thread: its.  Allocates: for each peer, and for its changes.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -40,8 +41,10 @@ struct Record {
   Duration lifetime{};
   Time heard{}, expires{};
   Time due{};          // when it is looked at next: to be asked, or to be given up
-  unsigned asked = 0;  // times since it was last heard
-  IpAddress home{};    // where it was when it joined: it counts among those there
+  Time proof_due{};    // from then on its answers alone keep it, not what might be a copy
+  Time asked_at{};     // last
+  unsigned asked = 0;  // times since it was last heard, or did last answer
+  IpAddress home{};    // where it joined, or moved to when there was no answer there any more: it counts among those there
   std::string name;
   Profile profile;
   std::uint64_t body_hash = 0;
@@ -59,7 +62,8 @@ struct Record {
   void note_path(PathKind kind, std::uint32_t interface, const Address& source, Time now);
   // Heard by multicast within its lifetime: then it likely hears ours, too.
   [[nodiscard]] bool has_multicast(Time now) const;
-  // Where to reach it alone: not at the port that it may share with others of its machine, where there is another; `turn` goes through them.
+  // Where to reach it alone: at home, unless it was heard elsewhere a lifetime later; not at the port that it may share with others of its machine,
+  // where there is another; `turn` goes through them.
   [[nodiscard]] const Source& best_source(std::uint16_t shared_port, unsigned turn = 0) const;
   // The same with an IPv4 address; null where there is none.
   [[nodiscard]] const Source* best_ipv4(std::uint16_t shared_port) const;
@@ -76,8 +80,10 @@ class Peers {
 
   [[nodiscard]] Record* find(std::uint64_t id);
   [[nodiscard]] std::size_t size() const { return records_.size(); }
-  // Takes it, unless there is no room, which is counted. `record.sources` has its one address.
-  Record* admit(Record record);
+  // Takes it, unless there is no room, which is counted. `record.sources` has its one address. An earlier one of its id makes room, and is gone then.
+  Record* admit(Record record, Time now);
+  // It answers here, and at home no more. Where there is no room for it here, it stays.
+  void move(Record& record, const IpAddress& to);
   void remove(Record& record, PeerEvent::Kind how, Time now);
   void set_profile(Record& record, const Message& message);
   void changed(Record& record);
@@ -109,6 +115,9 @@ class Peers {
   static constexpr std::size_t most_departed = 1024;
 
   void add_news(News news);
+  [[nodiscard]] bool make_room(const IpAddress& home, Time now);
+  void add_home(const IpAddress& home);
+  void remove_home(const IpAddress& home);
   // Says of those with this name whether they share it.
   void review_name(const std::string& name);
 
@@ -117,7 +126,7 @@ class Peers {
   std::uint16_t shared_port_;
   DropCounts& drops_;
   std::map<std::uint64_t, Record> records_;
-  std::map<IpAddress, std::size_t> at_address_;
+  std::map<IpAddress, std::size_t> at_address_, at_prefix_;
   std::multimap<std::string, std::uint64_t> names_;
   std::set<std::pair<Time, std::uint64_t>> due_;
   std::deque<News> news_;

@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
+#include <cstring>
 
 namespace gannet::beacon {
 namespace {
@@ -62,6 +64,11 @@ std::vector<Interface> kernel_interfaces() {
   }
   ::freeifaddrs(first);
   return all;
+}
+
+std::span<const std::byte> octets_of(const sockaddr* address) {
+  if (address->sa_family == AF_INET) return std::as_bytes(std::span(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr, 1));
+  return std::as_bytes(std::span(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, 1));
 }
 
 // An IPv6 group of one link's scope is bound to together with the link: a socket for all links is bound to any address.
@@ -150,12 +157,13 @@ Result<std::vector<Link>> Ports::join() {
   } else if (multicast_) {
     interfaces = kernel_interfaces();
     for (const std::string& name : wanted_) {
-      if (::if_nametoindex(name.c_str()) == 0)
+      if (!has_joined_ && ::if_nametoindex(name.c_str()) == 0)
         return Error{ENODEV, "an interface that the beacon is to use is not there; `ip link` lists those that are"};
     }
     if (!wanted_.empty()) std::erase_if(interfaces, [&](const Interface& each) { return std::ranges::find(wanted_, each.name) == wanted_.end(); });
     if (interfaces.size() > most_interfaces) interfaces.resize(most_interfaces);
   }
+  has_joined_ = true;
   for (Joined& each : joined_) each.is_current = false;
   for (const Interface& interface : interfaces) {
     for (Port& port : ports_) {
@@ -180,6 +188,26 @@ Result<std::vector<Link>> Ports::join() {
   std::vector<Link> links;
   for (const Joined& each : joined_) links.push_back(each.link);
   return links;
+}
+
+std::vector<Network> Ports::networks() const {
+  constexpr std::size_t most_networks = 256;
+  std::vector<Network> all;
+  ifaddrs* first = nullptr;
+  if (host_interface_ != 0 || ::getifaddrs(&first) != 0) return all;
+  for (const ifaddrs* each = first; each != nullptr && all.size() < most_networks; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || each->ifa_netmask == nullptr || (each->ifa_flags & IFF_UP) == 0) continue;
+    const int family = each->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    Network network{IpAddress::any(family == AF_INET ? Family::ipv4 : Family::ipv6)};
+    const auto octets = octets_of(each->ifa_addr);
+    std::memcpy(network.ip.bytes.data(), octets.data(), octets.size());
+    for (const std::byte octet : octets_of(each->ifa_netmask))
+      network.length += static_cast<unsigned>(std::popcount(std::to_integer<unsigned>(octet)));
+    if (network.length != 0) all.push_back(network);
+  }
+  ::freeifaddrs(first);
+  return all;
 }
 
 void Ports::receive(const std::function<void(const Arrival&)>& take) {

@@ -29,8 +29,10 @@ class Ports {
   [[nodiscard]] static std::vector<IpAddress> groups_of(const BeaconOptions& options, const Host* host);
 
   [[nodiscard]] std::uint16_t own_port() const { return own_port_; }
-  // Joins the groups on interfaces that are new. ENODEV: one that was named is not there.
+  // Joins the groups on interfaces that are new. ENODEV: the first time, one that was named is not there; later it is left out until it is back.
   Result<std::vector<Link>> join();
+  // Those directly connected, up to 256. Of a host of ours none: it does not tell how far its network reaches.
+  [[nodiscard]] std::vector<Network> networks() const;
   // All that came, up to 64 datagrams of each socket.
   void receive(const std::function<void(const Arrival&)>& take);
   // Errors that the network reported of what was sent.
@@ -63,7 +65,7 @@ class Ports {
   std::uint16_t own_port_ = 0;
   std::uint32_t host_interface_ = 0;  // of a host of ours; 0: the kernel's are asked
   IpAddress host_address_{};
-  bool multicast_ = true;
+  bool multicast_ = true, has_joined_ = false;
 };
 
 }  // namespace gannet::beacon

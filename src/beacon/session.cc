@@ -40,6 +40,7 @@ Result<std::unique_ptr<Beacon::State>> Beacon::State::open(BeaconOptions options
   if (!links) return links.error();
   state->node_ = std::make_unique<beacon::Node>(std::move(options), secret, state->ports_.own_port(), now());
   state->node_->set_links(*links, now());
+  state->node_->set_networks(state->ports_.networks());
   state->next_scan_ = now() + scan_interval;
   return state;
 }
@@ -144,8 +145,8 @@ void Beacon::State::work() {
   const Time at = now();
   if (at >= next_scan_) {
     next_scan_ = at + scan_interval;
-    // An interface that was named and is gone may come back: till then what is sent by it fails, and paths() says so.
     if (const auto links = ports_.join()) node_->set_links(*links, at);
+    node_->set_networks(ports_.networks());
   }
   ports_.receive([&](const beacon::Arrival& arrival) { node_->input(arrival, at); });
   ports_.receive_errors([&](const Address& peer, int code) { node_->failed(peer, code); });

@@ -30,11 +30,13 @@ constexpr std::array<std::string_view, beacon::drop_names.size()> beacon_remedie
     "choose another id, where it was chosen; else somebody plays back what this one said",        // own_id
     "nothing: it comes by several paths on purpose",                                              // duplicate
     harmless,                                                                                     // replayed
-    "nothing: it is being asked there",                                                           // source_unverified
+    "nothing: it is asked there, and believed where its own address does not answer any more",    // source_unverified
     "announce less often: BeaconOptions::interval, update()",                                     // too_fast
     harmless,                                                                                     // leave_unknown
     crowded,                                                                                      // peers_full
+    "nothing: a crowd at one address makes room for the few",                                     // peer_displaced
     crowded,                                                                                      // address_full
+    flooded,                                                                                      // admission_limit
     "nothing: its answer is awaited",                                                             // asked_already
     flooded,                                                                                      // candidate_evicted
     flooded,                                                                                      // question_limit

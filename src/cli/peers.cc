@@ -40,7 +40,7 @@ BeaconOptions options_of(const Plan& plan) {
   BeaconOptions options = plan.options;
   if (!plan.key.empty()) options.authenticator = hmac_sha256(plan.key).value();
   options.most_peers = 16'384;
-  options.most_peers_at_one_address = 4'096;
+  options.most_peers_at_one_address = 1'024;
   return options;
 }
 

@@ -7,6 +7,7 @@
 
 #include <gannet/beacon.h>
 
+#include "beacon/ports.h"
 #include "support/network.h"
 
 namespace gannet::tests {
@@ -32,7 +33,7 @@ class World {
 class Kernel final : public World {
  public:
   Result<Beacon> open(BeaconOptions options) override {
-    options.interfaces = {"lo"};
+    if (options.multicast) options.interfaces = {"lo"};
     return Beacon::open(std::move(options));
   }
   Address first_address() override { return {IpAddress::ipv4(127, 0, 0, 1), beacon_port}; }
@@ -226,6 +227,15 @@ std::string name_of_world(const ::testing::TestParamInfo<const char*>& world) { 
 INSTANTIATE_TEST_SUITE_P(Worlds, BeaconWires, ::testing::Values("kernel", "memory"), name_of_world);
 
 // Two hosts of ours that nobody runs but the beacons themselves.
+TEST(BeaconPorts, KnowsTheConnectedNetworks) {
+  const auto networks = beacon::Ports::open({.name = "a"}, nullptr).value().networks();
+  const auto near = [&](const IpAddress& ip) {
+    return std::ranges::any_of(networks, [&](const beacon::Network& each) { return each.contains(ip); });
+  };
+  EXPECT_TRUE(near(IpAddress::ipv4(127, 0, 0, 1)));
+  EXPECT_FALSE(near(IpAddress::ipv4(240, 0, 0, 1)));
+}
+
 TEST(BeaconHosts, WithoutAnyThread) {
   Segment segment;
   Host one = Host::open(segment, "10.7.0.1/24").value(), two = Host::open(segment, "10.7.0.2/24").value();

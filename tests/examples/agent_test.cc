@@ -1,6 +1,7 @@
 // The example of agents, word for word, over hosts of ours on a wire in memory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <iostream>
