@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
+#include <tuple>
 
 #include <gannet/dtls.h>
 
@@ -17,7 +19,7 @@ namespace {
 
 constexpr const char* examples =
     R"(PATH is by what a peer was heard: a group on an interface, unicast, or a seed, which is a beacon at a known address that tells of others. Two of
-one name are shown with their ids.
+one name are shown with their ids. The exit status is 0 whether or not anybody is there.
 
 Examples:
   gannet peers
@@ -103,16 +105,18 @@ class Peers {
     bool by_multicast = false, has_multicast = false;
     for (const BeaconPath& path : beacon_->paths()) {
       heard += path.heard;
+      if (path.error == EPERM) return "a firewall of this machine refuses what is to go out (Operation not permitted): see nft list ruleset";
       if (path.kind != PathKind::multicast) continue;
       has_multicast = true;
       by_multicast |= path.peers > 0;
       if (path.heard == 0 && !silent.ends_with(path.interface_name)) silent += (silent.empty() ? "" : ", ") + path.interface_name;
     }
     if (heard == 0 && peers.empty()) {
-      const char* const where = plan_.options.seeds.empty() ? "name one that is there: --seed ADDRESS" : "see whether a beacon runs at the seed";
-      return fmt::format(
-          "nobody answered. Either nobody announces in realm \"{}\", or what is said to all does not pass{}: {}; and let UDP port {} through",
-          plan_.options.realm, silent.empty() ? "" : " on " + silent, where, plan_.options.port);
+      const auto& [name, seeds] = std::tie(plan_.options.realm, plan_.options.seeds);
+      return fmt::format("nobody answered. Either nobody announces{}, or what is said to all does not pass{}: {}",
+                         name.empty() ? "" : fmt::format(" in realm \"{}\"", name), silent.empty() ? "" : " on " + silent,
+                         seeds.empty() ? fmt::format("let UDP port {} through, or name one that is there: --seed ADDRESS", plan_.options.port)
+                                       : "see whether a beacon runs at the seed, and let UDP through to it, and back");
     }
     if (const auto count = dropped(drops, "unanswered"); peers.empty() && count > 0) {
       return fmt::format("{} were heard of, and none answered at its own address: let UDP through to where they are, and back", count);
@@ -174,7 +178,8 @@ void add_announcement(Command& command, const std::shared_ptr<Plan>& plan) {
       true);
 }
 
-void check(const Plan& plan) {
+void check(const Plan& plan, const Settings& settings) {
+  if (settings.timeout && settings.timeout->count() == 0) refuse("--timeout 0 leaves no time to ask: give more, or none, for 2s");
   if (!plan.has_profile.empty() && plan.options.name.empty()) refuse(fmt::format("{} is about who is announced: --announce NAME", plan.has_profile));
 }
 
@@ -190,7 +195,7 @@ void add_peers(CommandLine& line) {
   command.value("--key", "HEX|@FILE", "see, and be seen by, those alone who have this key (HMAC-SHA-256); 16 bytes or more",
                 [plan](std::string_view flag, std::string_view text) { plan->key = parse_key(flag, text); });
   command.value(
-      "--seed", "ADDRESS[:PORT]", "ask the beacon there, and those that it knows; may be given again",
+      "--seed", "ADDRESS[:PORT]", "ask the beacon there, on another host, and those that it knows; may be given again",
       [&options](std::string_view flag, std::string_view text) { options.seeds.push_back(parse_address(flag, text, false)); }, true);
   command.value(
       "-i,--interface", "NAME", "by multicast on this interface alone; may be given again",
@@ -207,7 +212,7 @@ void add_peers(CommandLine& line) {
   add_announcement(command, plan);
   command.examples(examples);
   const Settings& settings = command.settings();
-  command.run([&settings, plan](Report& report) { return Peers(settings, *plan, report).run(); }, [plan] { check(*plan); });
+  command.run([&settings, plan](Report& report) { return Peers(settings, *plan, report).run(); }, [plan, &settings] { check(*plan, settings); });
 }
 
 }  // namespace gannet::cli
