@@ -102,10 +102,10 @@ class Peers {
     }
     std::string silent;
     std::uint64_t heard = 0;
-    bool by_multicast = false, has_multicast = false;
+    bool by_multicast = false, has_multicast = false, is_refused = false;
     for (const BeaconPath& path : beacon_->paths()) {
       heard += path.heard;
-      if (path.error == EPERM) return "a firewall of this machine refuses what is to go out (Operation not permitted): see nft list ruleset";
+      is_refused |= path.error == EPERM;
       if (path.kind != PathKind::multicast) continue;
       has_multicast = true;
       by_multicast |= path.peers > 0;
@@ -113,8 +113,9 @@ class Peers {
     }
     if (heard == 0 && peers.empty()) {
       const auto& [name, seeds] = std::tie(plan_.options.realm, plan_.options.seeds);
-      return fmt::format("nobody answered. Either nobody announces{}, or what is said to all does not pass{}: {}",
+      return fmt::format("nobody answered. Either nobody announces{}, or what is said to all does not pass{}{}: {}",
                          name.empty() ? "" : fmt::format(" in realm \"{}\"", name), silent.empty() ? "" : " on " + silent,
+                         is_refused ? " (a firewall here refuses it: nft list ruleset)" : "",
                          seeds.empty() ? fmt::format("let UDP port {} through, or name one that is there: --seed ADDRESS", plan_.options.port)
                                        : "see whether a beacon runs at the seed, and let UDP through to it, and back");
     }
