@@ -87,6 +87,7 @@ Result<void> Context::configure() {
   // Each association has a buffer of this size: no more than a packet can carry.
   SSL_CTX_set_max_send_fragment(context, static_cast<long>(std::clamp<std::size_t>(options_.mtu, 512, 16'384)));
   SSL_CTX_set_cookie_verify_cb(context, believe_cookie);
+  // The last one stays: of a socket that accepts, a server's.
   const auto knows = [&](bool is_server) { return SSL_CTX_set_cipher_list(context, ciphers(is_server).c_str()) == 1; };
   if ((may_connect() && !knows(false)) || (options_.accept && !knows(true))) {
     return openssl_failure(EINVAL, "DtlsOptions::ciphers has none that OpenSSL knows and that the credentials allow");
@@ -149,7 +150,7 @@ SslPtr Context::make_ssl(Association& owner, bool is_server) const {
   SslPtr ssl(SSL_new(context_.get()));
   if (!ssl) return ssl;
   SSL_set_app_data(ssl.get(), &owner);
-  if (SSL_set_cipher_list(ssl.get(), ciphers(is_server).c_str()) != 1) return nullptr;
+  if (is_server != options_.accept && SSL_set_cipher_list(ssl.get(), ciphers(is_server).c_str()) != 1) return nullptr;
   if (is_server) {
     SSL_set_accept_state(ssl.get());
     SSL_set_verify(ssl.get(), trusts_certificates() ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE, nullptr);
