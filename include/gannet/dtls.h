@@ -162,7 +162,7 @@ class DtlsSocket : public Socket {
   [[nodiscard]] std::vector<Count> drops() const;
 
  private:
-  using Socket::Socket;
+  explicit DtlsSocket(std::unique_ptr<dtls::Provider> provider);
   [[nodiscard]] dtls::Provider& dtls() const;
 };
 

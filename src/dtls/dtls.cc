@@ -18,7 +18,9 @@ Result<HashKey> make_key(std::uint64_t seed) {
 
 }  // namespace
 
-// open() puts no other there.
+DtlsSocket::DtlsSocket(std::unique_ptr<dtls::Provider> provider) : Socket(std::unique_ptr<socket::Provider>(std::move(provider))) {}
+
+// The constructor, which is private, puts no other there.
 dtls::Provider& DtlsSocket::dtls() const { return static_cast<dtls::Provider&>(*provider()); }
 
 Result<DtlsSocket> DtlsSocket::open(Socket under, DtlsOptions options) {

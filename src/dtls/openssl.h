@@ -27,7 +27,7 @@ using CertificatePtr = std::unique_ptr<X509, Free<X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 using BioPtr = std::unique_ptr<BIO, Free<BIO_free>>;
 
-// EINVAL with what OpenSSL said first, or else with `why`. Empties its queue of errors.
+// `code` with what OpenSSL said first, or else with `why`. Empties its queue of errors.
 inline Error openssl_failure(int code, const char* why) {
   const char* said = ERR_reason_error_string(ERR_peek_error());
   ERR_clear_error();
